@@ -1,0 +1,64 @@
+"""Where a bundle is."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from types import FrameType
+
+from monai.bundle import ConfigWorkflow
+
+from pipeline.errors import InputError
+
+__all__ = ["find_bundle", "running_bundle_root", "running_workflow"]
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+# Beside the package in a checkout, inside it when installed.
+_SHIPPED = (_PACKAGE.parent / "bundles", _PACKAGE / "bundles")
+
+
+def running_workflow() -> ConfigWorkflow | None:
+    """The MONAI workflow that is evaluating the caller's config, if there is one.
+
+    A config cannot ask where it lies, and ``bundle_root: "."`` follows the working directory. So the workflow is looked
+    up on the call stack: MONAI evaluates configs inside its methods.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        candidate = frame.f_locals.get("self")
+        if isinstance(candidate, ConfigWorkflow):
+            return candidate
+        frame = frame.f_back
+    return None
+
+
+def running_bundle_root() -> str:
+    """The folder of the bundle whose config is being evaluated; the working directory outside of a workflow."""
+    workflow = running_workflow()
+    if workflow is None:
+        return str(Path.cwd())
+    folder = Path(workflow.config_root_path).resolve()
+    return str(folder.parent if folder.name == "configs" else folder)
+
+
+def find_bundle(bundle: str | Path) -> Path:
+    """The folder of a bundle.
+
+    Args:
+        bundle: a folder with a ``plan.yaml`` or ``configs/``, or the name of a bundle that comes with medpipe.
+
+    Raises:
+        InputError: there is none; suggests the nearest name.
+    """
+    path = Path(bundle).expanduser()
+    places = [path, *(place / str(bundle) for place in (Path("bundles"), *_SHIPPED))]
+    for place in places:
+        if (place / "plan.yaml").is_file() or (place / "configs").is_dir():
+            return place.resolve()
+    known = sorted({one.parent.name for place in _SHIPPED for one in place.glob("*/plan.yaml")})
+    near = difflib.get_close_matches(path.name, known, n=1)
+    cure = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known) or 'none'}"
+    if path.is_dir():
+        raise InputError("is not a bundle", where=path, expected="a folder with configs/ or plan.yaml", cure=cure)
+    raise InputError("no such bundle", where=bundle, expected="a bundle's folder or name", cure=cure)

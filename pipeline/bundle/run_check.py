@@ -1,0 +1,84 @@
+"""The check at the head of each config: say in one line what stock MONAI says in sixty, or not at all."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from monai.bundle import ConfigParser
+from monai.bundle.utils import ID_SEP_KEY
+
+from pipeline.bundle.locate import running_workflow
+from pipeline.errors import InputError, find_input_error
+
+__all__ = ["check_run"]
+
+
+def check_run(
+    *, dataset_dir: str | None, weights: str | None = None, output_dir: str | None = None, one_line_errors: bool = True
+) -> None:
+    """Check what the user gave before anything is loaded; the first entry of ``initialize``.
+
+    Args:
+        dataset_dir: must be given and exist.
+        weights: the file with the weights, where the run needs one.
+        output_dir: must be a folder that can be written, or be absent below one.
+        one_line_errors: from now on, print a user's error in one line when it ends the process.
+
+    Raises:
+        InputError: also for an override that no config of the bundle knows, with the nearest one that it does.
+    """
+    if one_line_errors:
+        _print_input_errors_in_one_line()
+    _check_overrides()
+    if dataset_dir is None or str(dataset_dir) == "":
+        raise InputError("dataset_dir is not given", cure="Pass --dataset_dir with a file or folder")
+    if not Path(dataset_dir).expanduser().exists():
+        raise InputError("no such file or folder", where=dataset_dir, cure="Check the path given as dataset_dir")
+    if weights is not None and not Path(weights).is_file():
+        raise InputError("no weights", where=weights, cure="Train the bundle first, or copy its model.pt here")
+    if output_dir is not None:
+        _check_writable(Path(output_dir).expanduser())
+
+
+def _check_writable(folder: Path) -> None:
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise InputError("is not a folder", where=existing, cure="Give another output folder")
+    if not os.access(existing, os.W_OK):
+        raise InputError("cannot be written", where=existing, cure="Give another output folder")
+
+
+def _check_overrides() -> None:
+    """An override that is misspelt would be added to the config and do nothing."""
+    workflow = running_workflow()
+    if workflow is None:
+        return
+    known: set[str] = set()
+    for file in Path(workflow.config_root_path).glob("*.json"):
+        if file.name != "metadata.json":
+            known |= {key.split(ID_SEP_KEY)[0].lstrip("+") for key in ConfigParser.load_config_file(str(file))}
+    for key in workflow.parser.get():
+        if key not in known and not key.startswith("_"):
+            near = difflib.get_close_matches(key, sorted(known), n=1)
+            cure = f"Did you mean --{near[0]}?" if near else "See the keys of the config file"
+            raise InputError(f"unknown override --{key}", cure=cure)
+
+
+def _print_input_errors_in_one_line() -> None:
+    before = sys.excepthook
+    if getattr(before, "one_line_errors", False):
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        known = find_input_error(error)
+        if known is None:
+            before(kind, error, trace)
+        else:
+            sys.stderr.write(f"medpipe: {known}\n")
+
+    hook.one_line_errors = True  # type: ignore[attr-defined]
+    sys.excepthook = hook

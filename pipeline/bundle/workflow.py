@@ -1,0 +1,41 @@
+"""A bundle's config opened as MONAI's ``ConfigWorkflow``: what ``monai.bundle run`` does, with our logging."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from pipeline.errors import InputError
+
+__all__ = ["open_workflow"]
+
+
+def open_workflow(bundle: Path, configs: Sequence[str], *, training: bool = False, **overrides: Any) -> ConfigWorkflow:
+    """Open a bundle's config; ``initialize``, ``run`` and ``finalize`` it as any MONAI workflow.
+
+    Args:
+        bundle: the bundle's folder.
+        configs: names in ``configs/``, later ones laid over earlier ones, such as ``["train", "evaluate"]``.
+        training: whether it is a training; decides which properties MONAI looks for.
+        overrides: replace top-level entries; None values are left as the config has them.
+
+    Raises:
+        InputError: the bundle has no such config.
+    """
+    files = [bundle / "configs" / f"{name}.json" for name in configs]
+    for file in files:
+        if not file.is_file():
+            raise InputError("no such config", where=file, cure=f"Run: medpipe build {bundle.name}")
+    monai_logger = logging.getLogger("monai.bundle.workflows")
+    monai_logger.setLevel(logging.ERROR)  # it warns that logging was left to us
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
+    return ConfigWorkflow(
+        config_file=[str(file) for file in files],
+        logging_file=False,
+        workflow_type="train" if training else "infer",
+        **{key: value for key, value in given.items() if value is not None},
+    )

@@ -1,0 +1,238 @@
+"""The ``medpipe`` command: parse, call one workflow, print.
+
+Imports stand inside functions so that ``medpipe --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline import __version__
+from pipeline.errors import CasesFailed, InputError, find_input_error
+
+__all__ = ["main"]
+
+EXIT_INPUT, EXIT_CASES, EXIT_INTERRUPTED = 1, 3, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, exit status 1."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, cure=f"See: {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 1 for unusable input, 3 where some cases failed."""
+    try:
+        arguments = _parse(list(sys.argv[1:] if argv is None else argv))
+        _set_up_logging(verbose=arguments.verbose)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("medpipe: interrupted\n")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        known = find_input_error(error)
+        if known is None:
+            raise
+        sys.stderr.write(f"medpipe: {known}\n")
+        return EXIT_CASES if isinstance(known, CasesFailed) else EXIT_INPUT
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = _build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        verb: _Parser = arguments.parser
+        options = [option for action in verb._actions for option in action.option_strings]
+        name = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(name, options, n=1)
+        raise InputError(
+            f"unknown argument {name}", cure=f"Did you mean {near[0]}?" if near else f"See: {verb.prog} --help"
+        )
+    return arguments
+
+
+def _build_parser() -> _Parser:
+    parser = _Parser(
+        prog="medpipe", description="From DICOM, NIfTI or PNG to a MONAI bundle and to masks.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"medpipe {__version__}")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def verb(name: str, command: Callable[[argparse.Namespace], int], help_text: str) -> _Parser:
+        sub = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        sub.set_defaults(command=command, parser=sub)
+        sub.add_argument("--verbose", action="store_true", help="show what the libraries log")
+        return sub
+
+    sub = verb("segment", _segment, "Segment a file, a folder of files, a DICOM series or a folder of series.")
+    sub.add_argument("input", type=Path, metavar="INPUT")
+    sub.add_argument("--bundle", required=True, help="folder or name of a bundle")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the masks")
+    sub.add_argument("--series", help="the DICOM series to take: its number, description or UID")
+
+    sub = verb("train", _train, "Train a bundle on a labelled data set.")
+    sub.add_argument("bundle", metavar="BUNDLE")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="folder for weights and curves (default: the bundle)"
+    )
+    sub.add_argument("--epochs", type=int)
+    sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")
+    sub.add_argument("--batch-size", type=int)
+    sub.add_argument("--learning-rate", type=float)
+    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    sub.add_argument("--seed", type=int)
+    sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
+
+    sub = verb("evaluate", _evaluate, "Dice of a bundle on labelled cases that it has not seen.")
+    sub.add_argument("bundle", metavar="BUNDLE")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="folder for the tables (default: the bundle's eval/)"
+    )
+    sub.add_argument(
+        "--subset", choices=["test", "validation", "training", "all"], help="default: test, the held-out cases"
+    )
+    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+
+    sub = verb("inspect", _inspect, "Show which series and images are at a path, their geometry and what is wrong.")
+    sub.add_argument("path", type=Path, metavar="PATH")
+    sub.add_argument("--json", action="store_true", help="for machines")
+
+    sub = verb("build", _build, "Write a bundle's configs from its plan.yaml.")
+    sub.add_argument("bundle", metavar="BUNDLE")
+
+    sub = verb("verify", _verify, "Check a bundle: metadata, network, properties, weights, configs against the plan.")
+    sub.add_argument("bundle", metavar="BUNDLE")
+
+    sub = verb(
+        "demo", _demo, "Make phantom CT series, train a small bundle on them for a minute, evaluate and segment."
+    )
+    sub.add_argument("-o", "--output", type=Path, default=Path("medpipe_demo"), metavar="OUT")
+    sub.add_argument("--minutes", type=float, default=1.0, help="time to train (default 1)")
+    return parser
+
+
+def _set_up_logging(*, verbose: bool) -> None:
+    """Our own messages plainly to standard output; the libraries' only when asked for."""
+    import warnings
+
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("pipeline")
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(logging.DEBUG if verbose else logging.INFO)
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
+    else:
+        warnings.simplefilter("ignore")
+        for name in ("ignite", "monai.data.nvimgcodec_pydicom_plugin"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    from pipeline.workflows.segment import segment
+
+    done = segment(arguments.input, bundle=arguments.bundle, output_dir=arguments.output, series=arguments.series)
+    finished = len(done.cases) - len(done.failures)
+    _write(f"segmented {finished} of {len(done.cases)} case(s) into {done.output_dir}")
+    return _report_failures(done.failures, len(done.cases))
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from pipeline.workflows.train import train
+
+    weights = train(
+        arguments.bundle,
+        data=arguments.data,
+        output=arguments.output,
+        epochs=arguments.epochs,
+        time_budget_minutes=arguments.time_budget,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        fold=arguments.fold,
+        seed=arguments.seed,
+        resume=arguments.resume or None,
+    )
+    _write(f"wrote {weights}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from pipeline.workflows.evaluate import evaluate
+
+    table, failures = evaluate(
+        arguments.bundle,
+        data=arguments.data,
+        output_dir=arguments.output,
+        subset=arguments.subset,
+        fold=arguments.fold,
+        weights=arguments.weights,
+    )
+    return _report_failures(failures, len(table.cases))
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from pipeline.workflows.inspect import inspect, print_findings
+
+    findings = inspect(arguments.path)
+    print_findings(findings, as_json=arguments.json)
+    return 0
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from pipeline.bundle import build_bundle, find_bundle
+
+    root = find_bundle(arguments.bundle)
+    changed = build_bundle(root)
+    _write("\n".join(f"wrote {path}" for path in changed) or f"{root}: nothing changed")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from pipeline.bundle import find_bundle, verify_bundle
+
+    root = find_bundle(arguments.bundle)
+    checks = verify_bundle(root)
+    for name, problem in checks.items():
+        _write(f"{'ok    ' if problem is None else 'FAILED'} {name}" + ("" if problem is None else f": {problem}"))
+    failed = [name for name, problem in checks.items() if problem is not None]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(checks)} checks failed", where=root)
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from pipeline.workflows.demo import demo
+
+    demo(arguments.output, minutes=arguments.minutes)
+    return 0
+
+
+def _report_failures(failures: dict[str, str], total: int) -> int:
+    if not failures:
+        return 0
+    lines = [
+        f"medpipe: {len(failures)} of {total} cases failed:",
+        *(f"  {name}: {why}" for name, why in failures.items()),
+    ]
+    sys.stderr.write("\n".join(lines) + "\n")
+    return EXIT_CASES
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,15 @@
+"""Which files make a case, which cases make a split, and what to do with those that fail."""
+
+from pipeline.data.failures import CaseFailures, SurvivingCases
+from pipeline.data.files import IMAGE_SUFFIXES, find_inputs, find_pairs, strip_suffix
+from pipeline.data.splits import DataSplit
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "CaseFailures",
+    "DataSplit",
+    "SurvivingCases",
+    "find_inputs",
+    "find_pairs",
+    "strip_suffix",
+]

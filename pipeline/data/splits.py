@@ -1,0 +1,164 @@
+"""Patient-level splits, written next to the weights that they made."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.files import Case, find_pairs
+from pipeline.errors import InputError
+
+__all__ = ["DataSplit"]
+
+FORMAT_VERSION = 1
+_MIN_FOLDS = 2
+
+logger = logging.getLogger(__name__)
+
+
+class DataSplit:
+    """The labelled cases of a folder, dealt by patient into test and folds.
+
+    The deal is kept in a datalist file beside the weights, so that a later evaluation knows which cases the weights
+    have seen. Where the file lists none of the folder's cases, training deals them anew and replaces it. The file has
+    the form of MONAI's Auto3DSeg datalists: ``{"test": [...], "training": [{"image", "label", "fold", ...}]}``.
+
+    Args:
+        dataset_dir: see :func:`pipeline.data.find_pairs`.
+        datalist_file: where the deal is read and written.
+        test_fraction: share of the patients kept for testing.
+        folds: number of folds of the other patients.
+        seed: seed of the deal; the same patients and seed always give the same deal.
+        patient_pattern: regular expression whose first group in a case's name is the patient.
+
+    Raises:
+        InputError: see :func:`pipeline.data.find_pairs`; a name that the pattern does not match; too few patients.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset_dir: str | Path | None,
+        datalist_file: str | Path,
+        test_fraction: float = 0.1,
+        folds: int = 5,
+        seed: int = 0,
+        patient_pattern: str | None = None,
+    ) -> None:
+        self.root = Path(dataset_dir or "").expanduser()
+        self.datalist_file = Path(datalist_file)
+        self.test_fraction, self.folds, self.seed = test_fraction, folds, seed
+        pattern = re.compile(patient_pattern) if patient_pattern else None
+        self.cases = [{**case, "patient": _patient(case["name"], pattern)} for case in find_pairs(dataset_dir)]
+        self._place = self._read_places()
+
+    def training(self, fold: int) -> list[Case]:
+        """The cases of all folds but one, dealt now (and written) if this folder's cases were not dealt before."""
+        self._deal_if_new()
+        self._check_fold(fold)
+        return self._placed(lambda place: place not in (None, "test", fold))
+
+    def validation(self, fold: int) -> list[Case]:
+        """The cases of one fold."""
+        self._deal_if_new()
+        self._check_fold(fold)
+        return self._placed(lambda place: place == fold)
+
+    def held_out(self) -> list[Case]:
+        """The cases that no training used: the test part, and cases of patients that the datalist does not name."""
+        seen = {case["patient"] for case in self.cases if self._place.get(case["name"]) not in (None, "test")}
+        cases = [case for case in self._placed(lambda place: place in (None, "test")) if case["patient"] not in seen]
+        if not cases:
+            raise InputError(
+                "every case of it was used in training or validation",
+                where=self.root,
+                cure="Give data that the weights have not seen, or --split validation",
+            )
+        return cases
+
+    def select(self, split: str, fold: int = 0) -> list[Case]:
+        """Cases by the name of their part: ``test`` (held out), ``validation``, ``training`` or ``all``."""
+        if split == "all":
+            return self.cases
+        parts: dict[str, Callable[[], list[Case]]] = {
+            "test": self.held_out,
+            "validation": lambda: self.validation(fold),
+            "training": lambda: self.training(fold),
+        }
+        if split not in parts:
+            raise InputError(f"no split {split}", expected="test, validation, training or all")
+        return parts[split]()
+
+    def _placed(self, wanted: Any) -> list[Case]:
+        return [case for case in self.cases if wanted(self._place.get(case["name"]))]
+
+    def _check_fold(self, fold: int) -> None:
+        folds = {place for place in self._place.values() if place != "test"}
+        if fold not in folds:
+            raise InputError(f"no fold {fold}", where=self.datalist_file, expected=f"one of {sorted(folds, key=str)}")
+
+    def _read_places(self) -> dict[str, int | str]:
+        if not self.datalist_file.is_file():
+            return {}
+        try:
+            content = json.loads(self.datalist_file.read_text(encoding="utf-8"))
+            place: dict[str, int | str] = {entry["name"]: "test" for entry in content["test"]}
+            place.update({entry["name"]: int(entry["fold"]) for entry in content["training"]})
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError("is not a datalist", where=self.datalist_file, got=repr(error)) from None
+        return place
+
+    def _deal_if_new(self) -> None:
+        if any(case["name"] in self._place for case in self.cases):
+            return
+        patients = sorted({case["patient"] for case in self.cases})
+        tested = max(1, round(self.test_fraction * len(patients)))
+        if self.folds < _MIN_FOLDS or len(patients) - tested < self.folds:
+            raise InputError(
+                f"too few patients for a test part and {self.folds} folds",
+                where=self.root,
+                expected=f"at least {self.folds + tested}",
+                got=len(patients),
+            )
+        order = [patients[i] for i in np.random.default_rng(self.seed).permutation(len(patients))]
+        place: dict[str, int | str] = dict.fromkeys(order[:tested], "test")
+        place.update({patient: i % self.folds for i, patient in enumerate(order[tested:])})
+        self._place = {case["name"]: place[case["patient"]] for case in self.cases}
+        self._write()
+
+    def _write(self) -> None:
+        def entry(case: Case) -> Case:
+            files = {key: Path(os.path.relpath(case[key], self.root)).as_posix() for key in ("image", "label")}
+            return {"name": case["name"], "patient": case["patient"], **files}
+
+        content = {
+            "format_version": FORMAT_VERSION,
+            "seed": self.seed,
+            "folds": self.folds,
+            "test": [entry(case) for case in self._placed(lambda place: place == "test")],
+            "training": [
+                {**entry(case), "fold": self._place[case["name"]]}
+                for case in self._placed(lambda place: place != "test")
+            ],
+        }
+        self.datalist_file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.datalist_file.with_name(f".{self.datalist_file.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(self.datalist_file)
+        logger.info("wrote the split of %d cases to %s", len(self.cases), self.datalist_file)
+
+
+def _patient(name: str, pattern: re.Pattern[str] | None) -> str:
+    if pattern is None:
+        return name
+    match = pattern.search(name)
+    if match is None:
+        raise InputError("no patient in the case's name", where=name, expected=f"a match of {pattern.pattern}")
+    return str(match.group(1))

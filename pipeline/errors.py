@@ -1,0 +1,73 @@
+"""Errors a user can act on: one line that says where, what, expected, got and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["CasesFailed", "InputError", "find_input_error", "one_line"]
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used.
+
+    The command line and the bundle configs print ``str(error)`` as one line on standard error and exit with
+    status 1; no traceback is shown. Never put a patient's name or ID into any part of it.
+
+    Args:
+        what: what is wrong, without a final full stop.
+        where: the file, folder, plan field or option that it is about.
+        expected: what would have been right.
+        got: what was found instead.
+        cure: what the user can do now, as an imperative sentence without a final full stop.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        got: object = None,
+        cure: str | None = None,
+    ) -> None:
+        message = what if where is None else f"{where}: {what}"
+        details = [f"{word} {value}" for word, value in (("expected", expected), ("got", got)) if value is not None]
+        if details:
+            message = f"{message} ({', '.join(details)})"
+        if cure is not None:
+            message = f"{message}. {cure}"
+        super().__init__(" ".join(message.split()))
+
+
+class CasesFailed(InputError, SystemExit):  # noqa: N818 - it ends a run that did its work
+    """Some cases of a batch failed; the others were finished.
+
+    It is also a ``SystemExit``, so that a plain ``python -m monai.bundle run`` ends with exit status 3.
+    """
+
+    def __init__(self, failures: dict[str, str], *, total: int) -> None:
+        names = ", ".join(failures)
+        super().__init__(f"{len(failures)} of {total} cases failed: {names}")
+        self.failures = failures
+        self.code = 3
+
+
+def find_input_error(error: BaseException) -> InputError | None:
+    """The user's error behind an exception: MONAI wraps what its transforms and configs raise."""
+    return next((cause for cause in _causes(error) if isinstance(cause, InputError)), None)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line: the user's error behind it, or the innermost cause with its type."""
+    known = find_input_error(error)
+    if known is not None:
+        return str(known)
+    root = list(_causes(error))[-1]
+    return " ".join(f"{type(root).__name__}: {root}".split())
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

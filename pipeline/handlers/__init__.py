@@ -1,0 +1,24 @@
+"""Ignite handlers and the evaluator that bundle configs name."""
+
+from pipeline.handlers.case_evaluator import CaseEvaluator
+from pipeline.handlers.checkpoint import BestCheckpoint, ResumableState
+from pipeline.handlers.curves import TrainingCurves
+from pipeline.handlers.progress import CaseProgress, TrainingProgress
+from pipeline.handlers.schedule import BudgetSchedule, EarlyStopping, FinalValidationHandler, GradientClipping
+from pipeline.handlers.scoring import ScoreCases
+from pipeline.handlers.shared import Shared
+
+__all__ = [
+    "BestCheckpoint",
+    "BudgetSchedule",
+    "CaseEvaluator",
+    "CaseProgress",
+    "EarlyStopping",
+    "FinalValidationHandler",
+    "GradientClipping",
+    "ResumableState",
+    "ScoreCases",
+    "Shared",
+    "TrainingCurves",
+    "TrainingProgress",
+]

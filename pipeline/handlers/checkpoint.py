@@ -1,0 +1,130 @@
+"""Weights and training states that are complete or absent, never half-written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite import distributed as idist
+from ignite.engine import Engine, Events
+
+from pipeline.errors import InputError
+
+__all__ = ["BestCheckpoint", "ResumableState"]
+
+logger = logging.getLogger(__name__)
+
+
+class BestCheckpoint:
+    """Keep the weights with the best key metric of a validator.
+
+    MONAI's ``CheckpointSaver`` writes straight to the final name; here a temporary file is renamed to it. The file is
+    a plain state dict, loadable with ``weights_only=True``.
+
+    Args:
+        network: whose weights are kept, for example the moving average of the trained ones.
+        path: the file.
+    """
+
+    def __init__(self, *, network: torch.nn.Module, path: str | Path) -> None:
+        self.network = network
+        self.path = Path(path).expanduser()
+        self.best: float | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a MONAI evaluator with a key metric."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save if this validation is the best so far."""
+        metric = float(engine.state.metrics[engine.state.key_metric_name])
+        if self.best is not None and not metric > self.best:
+            return
+        self.best = metric
+        if idist.get_rank() == 0:
+            weights = {key: value.detach().cpu() for key, value in _unwrapped(self.network).state_dict().items()}
+            _save(weights, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best metric so far, for resuming."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a best metric."""
+        self.best = state["best"]
+
+
+class ResumableState:
+    """Write the whole state of a training after each epoch, and go on from it.
+
+    Args:
+        path: the state file.
+        objects: everything with a state dict: network, moving average, optimiser, schedule, curves, best checkpoint.
+        resume: continue from ``path``; refused if it is not there.
+    """
+
+    def __init__(self, *, path: str | Path, objects: Mapping[str, Any], resume: bool = False) -> None:
+        self.path = Path(path).expanduser()
+        self.objects = dict(objects)
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer, after all handlers whose state is kept."""
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def save(self, engine: Engine) -> None:
+        """Write the state of a finished epoch."""
+        if idist.get_rank() != 0:
+            return
+        state = {name: _unwrapped(value).state_dict() for name, value in self.objects.items()}
+        numpy_state: Any = np.random.get_state()  # noqa: NPY002 - MONAI's set_determinism seeds the legacy generator
+        state["random"] = {
+            "torch": torch.get_rng_state(),
+            "python": _plain(random.getstate()),
+            "numpy": _plain((numpy_state[0], [int(n) for n in numpy_state[1]], *numpy_state[2:])),
+        }
+        state["engine"] = {"iteration": engine.state.iteration, "epoch": engine.state.epoch}
+        _save(state, self.path)
+
+    def load(self, engine: Engine) -> None:
+        """Take up a written state."""
+        if not self.path.is_file():
+            raise InputError("no training to resume", where=self.path, cure="Start it without --resume")
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        for name, value in self.objects.items():
+            _unwrapped(value).load_state_dict(state[name])
+        torch.set_rng_state(state["random"]["torch"])
+        version, internal, gauss = state["random"]["python"]
+        random.setstate((version, tuple(internal), gauss))
+        kind, keys, position, has_gauss, cached = state["random"]["numpy"]
+        np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
+        engine.state.iteration, engine.state.epoch = state["engine"]["iteration"], state["engine"]["epoch"]
+        logger.info("resumed after epoch %d", engine.state.epoch)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that ``weights_only`` loading takes them."""
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _unwrapped(value: Any) -> Any:
+    return value.module if isinstance(value, torch.nn.parallel.DistributedDataParallel) else value
+
+
+def _save(content: Any, path: Path) -> None:
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError("cannot be written", where=path, got=error) from None

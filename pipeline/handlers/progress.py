@@ -1,0 +1,118 @@
+"""What long work shows: where it stands and when it will end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ignite import distributed as idist
+from ignite.engine import Engine, Events
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.handlers.schedule import BudgetSchedule
+
+__all__ = ["CaseProgress", "TrainingProgress"]
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingProgress:
+    """A line per epoch in the log, and a bar with the remaining time on a terminal.
+
+    Args:
+        validator: the MONAI evaluator of the validation.
+        schedule: knows how much of the training is done, by epochs or by the clock.
+        labels: the names of the classes, in the order of the metric's channels.
+        metric: the name of the validation metric.
+    """
+
+    def __init__(
+        self, *, validator: Engine, schedule: BudgetSchedule, labels: Sequence[str], metric: str = "val_mean_dice"
+    ) -> None:
+        self.validator = validator
+        self.schedule = schedule
+        self.labels = tuple(labels)
+        self.metric = metric
+        self._began = 0.0
+        self._first = 0.0
+        self._loss = 0.0
+        self._bar = _bar()
+        self._task = self._bar.add_task("training", total=1.0)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer, after its validation handler."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
+        engine.add_event_handler(Events.COMPLETED, self._stop)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def _start(self, engine: Engine) -> None:
+        self._began = time.monotonic()
+        if engine.state.iteration:
+            self._first = self.schedule.progress(engine)
+        if self._bar.console.is_terminal and idist.get_rank() == 0:
+            self._bar.start()
+
+    def _advance(self, engine: Engine) -> None:
+        output = engine.state.output
+        loss = float((output[0] if isinstance(output, list) else output)["loss"])
+        first = (engine.state.iteration - 1) % engine.state.epoch_length == 0
+        self._loss = loss if first else 0.9 * self._loss + 0.1 * loss
+        epoch = f"epoch {engine.state.epoch}/{engine.state.max_epochs}"
+        self._bar.update(self._task, completed=self.schedule.progress(engine), description=f"{epoch} loss {loss:.3f}")
+
+    def _report(self, engine: Engine) -> None:
+        if idist.get_rank() != 0:
+            return
+        spent, done = time.monotonic() - self._began, self.schedule.progress(engine)
+        left = spent / max(done - self._first, 1e-6) * (1.0 - done)
+        line = f"epoch {engine.state.epoch}/{engine.state.max_epochs}  loss {self._loss:.4f}"
+        state = self.validator.state
+        if self.metric in state.metrics and self.metric in state.metric_details:
+            classes = torch.as_tensor(state.metric_details[self.metric]).float().nanmean(dim=0).tolist()
+            dice = "  ".join(f"{name} {value:.4f}" for name, value in zip(self.labels, classes, strict=True))
+            line += f"  Dice {state.metrics[self.metric]:.4f} ({dice})"
+        logger.info("%s  %s spent, about %s left", line, _clock(spent), _clock(left))
+
+    def _stop(self, _: Engine) -> None:
+        self._bar.stop()
+
+    def _fail(self, _: Engine, error: BaseException) -> None:
+        self._bar.stop()
+        raise error
+
+
+class CaseProgress:
+    """A bar over the cases of an evaluator, with the remaining time; nothing where there is no terminal.
+
+    Args:
+        total: the number of cases.
+    """
+
+    def __init__(self, *, total: int) -> None:
+        self._bar = _bar()
+        self._task = self._bar.add_task("cases", total=total)
+        self.total = total
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator."""
+        if self.total > 1 and self._bar.console.is_terminal:
+            engine.add_event_handler(Events.STARTED, lambda _: self._bar.start())
+            engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: self._bar.advance(self._task))
+            engine.add_event_handler(Events.COMPLETED, lambda _: self._bar.stop())
+
+
+def _bar() -> Progress:
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

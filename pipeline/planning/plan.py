@@ -1,0 +1,327 @@
+"""The plan of a bundle: the one source from which its configs are built."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import Self
+
+from pipeline.errors import InputError
+
+__all__ = ["Code", "Label", "Plan", "load_plan"]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Code(_Section):
+    """A coded concept (DICOM PS3.3 section 8): value, coding scheme, meaning."""
+
+    value: str
+    scheme: str = "SCT"
+    meaning: str
+
+
+class Label(_Section):
+    """One foreground class of a segmentation, or one class of a classification.
+
+    Attributes:
+        value: the value in label maps (1 to 255; 0 is background), or the class index of a classification.
+        name: what tables, masks and reports call it.
+        category: SNOMED CT segmented property category (DICOM PS3.16 CID 7150).
+        type: SNOMED CT segmented property type.
+        color: recommended display colour, sRGB 0 to 255.
+    """
+
+    value: Annotated[int, Field(ge=0, le=255)]
+    name: Annotated[str, Field(min_length=1)]
+    category: Code | None = None
+    type: Code | None = None
+    color: tuple[int, int, int] | None = None
+
+
+class Data(_Section):
+    """What the network was made for and what it was trained on.
+
+    Attributes:
+        modality: DICOM modality, or PNG-like sources by their technique (US, CR ...).
+        channels: the name of each image channel, in order.
+        source: the data set and how to cite it.
+        license: the data set's licence.
+        patient_pattern: a regular expression whose first group in a case's name is the patient; the whole name
+            when absent. Splits never separate one patient's cases.
+        test_fraction: the share of patients that is kept for testing.
+        folds: the number of cross-validation folds that the other patients are dealt into.
+        split_seed: the seed of that deal.
+    """
+
+    modality: str
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
+    source: str
+    license: str
+    patient_pattern: str | None = None
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    folds: Annotated[int, Field(ge=2)] = 5
+    split_seed: int = 0
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        if pattern is not None and re.compile(pattern).groups < 1:
+            raise ValueError("must be a regular expression with one (group) for the patient")
+        return pattern
+
+
+class CtWindow(_Section):
+    """A window in Hounsfield units mapped to 0..1 and clipped (DICOM PS3.3 C.11.2.1.2)."""
+
+    kind: Literal["ct_window"]
+    center_hu: float
+    width_hu: Positive
+
+
+class Percentile(_Section):
+    """Clip at two percentiles of the image and map them to 0..1."""
+
+    kind: Literal["percentile"]
+    lower: Annotated[float, Field(ge=0, le=100)] = 0.5
+    upper: Annotated[float, Field(ge=0, le=100)] = 99.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.lower >= self.upper:
+            raise ValueError("lower must be below upper")
+        return self
+
+
+class ZScore(_Section):
+    """Zero mean and unit deviation per image and channel.
+
+    Attributes:
+        region: ``image`` takes every voxel, ``foreground`` the voxels that are not 0 (which stay 0).
+        clip_percentiles: percentiles of the image to clip at before.
+    """
+
+    kind: Literal["zscore"]
+    region: Literal["image", "foreground"] = "image"
+    clip_percentiles: tuple[float, float] | None = None
+
+
+class Fixed(_Section):
+    """Subtract a fixed mean and divide by a fixed deviation, after an optional clip to given values."""
+
+    kind: Literal["fixed"]
+    mean: float
+    deviation: Positive
+    clip: tuple[float, float] | None = None
+
+
+Normalization = Annotated[CtWindow | Percentile | ZScore | Fixed, Field(discriminator="kind")]
+
+
+class Preprocessing(_Section):
+    """The grid and the intensities that the network sees.
+
+    Attributes:
+        orientation: anatomical axis codes of a 3D grid; ignored in 2D.
+        spacing_mm: voxel size in ``orientation`` order; None keeps each image's own.
+        window: the sliding window and training patch, in voxels, in axis order.
+        normalization: the intensity normalisation.
+    """
+
+    orientation: Annotated[str, Field(pattern=r"^[RL][AP][SI]$")] = "RAS"
+    spacing_mm: tuple[Positive, ...] | None = None
+    window: tuple[Count, ...]
+    normalization: Normalization
+
+
+class Augmentation(_Section):
+    """Random changes of training images; a probability of 0 leaves one out.
+
+    Attributes:
+        affine_probability: of a rotation up to ``rotation_degrees``, a scaling up to ``scaling`` per axis and a shift
+            up to ``translation_voxels``.
+        elastic_probability: of a random displacement with a magnitude in ``elastic_voxels``, smoothed by a Gaussian
+            with a sigma in ``elastic_sigma_voxels``, which takes most of the magnitude away.
+        mirror_axes: axes that may be flipped; only where the anatomy allows it.
+        low_resolution_probability: of a downsampling by a zoom in ``low_resolution_zoom`` and back.
+    """
+
+    affine_probability: Fraction = 0.7
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 15
+    scaling: Fraction = 0.15
+    translation_voxels: Annotated[float, Field(ge=0)] = 2
+    elastic_probability: Fraction = 0.0
+    elastic_voxels: tuple[Positive, Positive] = (20, 60)
+    elastic_sigma_voxels: tuple[Positive, Positive] = (3, 4)
+    mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = ()
+    noise_probability: Fraction = 0.15
+    noise_std: Annotated[float, Field(ge=0)] = 0.1
+    blur_probability: Fraction = 0.15
+    blur_sigma_voxels: tuple[float, float] = (0.5, 1.0)
+    brightness_probability: Fraction = 0.3
+    brightness: Fraction = 0.25
+    shift_probability: Fraction = 0.3
+    shift: Fraction = 0.1
+    gamma_probability: Fraction = 0.3
+    gamma: tuple[Positive, Positive] = (0.7, 1.5)
+    low_resolution_probability: Fraction = 0.1
+    low_resolution_zoom: tuple[Positive, Positive] = (0.5, 1.0)
+
+
+class Training(_Section):
+    """How the weights are made.
+
+    Attributes:
+        learning_rate: the peak of the schedule: a linear warm-up over ``warmup`` of the training, then polynomial
+            decay with ``decay_power``. Progress is that of the epochs or of the time budget, whichever is ahead.
+        ema_momentum: share of the new weights in the exponential moving average, which is validated and kept.
+        validate_every: epochs between validations; the last epoch is always validated.
+        early_stopping: validations without a better mean Dice before the training stops; None never stops early.
+        samples_per_case: patches that an image gives per epoch.
+        foreground_fraction: share of patches centred on foreground; None crops anywhere.
+    """
+
+    epochs: Count
+    time_budget_minutes: Positive | None = None
+    batch_size: Count = 2
+    learning_rate: Positive = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    warmup: Fraction = 0.03
+    decay_power: Positive = 0.9
+    ema_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    gradient_clip: Positive | None = 12.0
+    include_background: bool = True
+    batch_dice: bool = False
+    validate_every: Count = 1
+    early_stopping: Count | None = None
+    samples_per_case: Count = 1
+    foreground_fraction: Fraction | None = None
+    seed: int = 0
+    fold: Annotated[int, Field(ge=0)] = 0
+    augmentation: Augmentation = Augmentation()
+
+
+class Inference(_Section):
+    """How a trained network is applied.
+
+    Attributes:
+        overlap: share of the window by which neighbouring windows overlap.
+        mirror_axes: axes over whose flips the probabilities are averaged; 2 ** n times the work.
+    """
+
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    window_batch: Count = 1
+    mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = ()
+
+
+class Plan(_Section):
+    """A bundle's plan; ``load_plan`` reads it from YAML."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    title: str
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    description: str
+    intended_use: str
+    authors: str
+    copyright: str
+    references: tuple[str, ...] = ()
+    changelog: dict[str, str] = {}
+    task: Literal["segmentation", "classification"]
+    dimensions: Literal[2, 3]
+    data: Data
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    preprocessing: Preprocessing
+    network: dict[str, Any]
+    training: Training
+    inference: Inference = Inference()
+
+    @field_validator("network")
+    @classmethod
+    def _has_target(cls, network: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(network.get("_target_"), str):
+            raise ValueError("needs a _target_, such as monai.networks.nets.DynUNet")  # noqa: TRY004 - pydantic wants it
+        return network
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        first = 1 if self.task == "segmentation" else 0
+        values = [label.value for label in self.labels]
+        if values != list(range(first, first + len(values))):
+            raise ValueError(f"labels: values must be {first}, {first + 1}, ... in order, got {values}")
+        if len({label.name for label in self.labels}) != len(values):
+            raise ValueError("labels: names must differ")
+        for field in ("window", "spacing_mm"):
+            given = getattr(self.preprocessing, field)
+            if given is not None and len(given) != self.dimensions:
+                raise ValueError(f"preprocessing.{field}: expected {self.dimensions} numbers, got {len(given)}")
+        if not self.name.endswith(f"_{self.task}"):
+            # MONAI Label tells the task of a bundle by this word in the folder's name.
+            raise ValueError(f"name: must end in _{self.task}, got {self.name}")
+        return self
+
+    @property
+    def channel_count(self) -> int:
+        """Channels of the network's output: background and labels, or the classes."""
+        return len(self.labels) + (1 if self.task == "segmentation" else 0)
+
+
+def load_plan(path: Path) -> Plan:
+    """Read and validate a plan.
+
+    Args:
+        path: a YAML file, usually ``bundles/<name>/plan.yaml``.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or a field is missing, unknown or out of range; names the field.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("no such plan", where=path, cure="Give a bundle's folder that holds a plan.yaml") from None
+    except yaml.YAMLError as error:
+        raise InputError("is not valid YAML", where=path, got=error) from None
+    if not isinstance(raw, dict):
+        raise InputError("is not a plan", where=path, expected="a mapping of fields", got=type(raw).__name__)
+    try:
+        return Plan.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(_describe(problem) for problem in error.errors())
+        raise InputError(problems, where=path) from None
+
+
+def _describe(problem: Any) -> str:
+    """One problem of pydantic's list as ``field: what (got value)``, with the nearest name for an unknown field."""
+    location = [str(part) for part in problem["loc"]]
+    field = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        return f"{field}: unknown field" + (f", did you mean {near[0]}?" if near else f" (known: {', '.join(known)})")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "missing" or not field:
+        return f"{field}: {message}".removeprefix(": ")
+    return f"{field}: {message} (got {problem['input']!r})"
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    model: Any = Plan
+    for part in location:
+        if part.isdigit() or part in {"ct_window", "percentile", "zscore", "fixed"}:
+            model = {"ct_window": CtWindow, "percentile": Percentile, "zscore": ZScore, "fixed": Fixed}.get(part, model)
+            continue
+        sections = {"labels": Label, "category": Code, "type": Code, "normalization": Preprocessing}
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation if nested else sections.get(part, model)
+    return list(model.model_fields)

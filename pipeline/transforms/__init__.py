@@ -1,0 +1,7 @@
+"""Dictionary transforms and the image reader that bundle configs name."""
+
+from pipeline.transforms.checks import CheckImaged, CheckLabeld
+from pipeline.transforms.reading import CaseReader
+from pipeline.transforms.saving import SaveSegmentationd
+
+__all__ = ["CaseReader", "CheckImaged", "CheckLabeld", "SaveSegmentationd"]

@@ -1,0 +1,129 @@
+"""Checks right after loading: what would make a wrong mask in silence is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from pipeline.errors import InputError
+
+__all__ = ["CheckImaged", "CheckLabeld"]
+
+AFFINE_TOLERANCE_MM = 1e-2
+
+
+class CheckImaged(MapTransform):  # type: ignore[misc]
+    """Refuse images that a network cannot use: a wrong channel count or rank, NaN or infinite voxels.
+
+    Args:
+        keys: channel-first images, shape (C, X, Y[, Z]).
+        channels: the number of channels that the network takes.
+        dimensions: the number of spatial axes.
+
+    Raises:
+        InputError: names the file and counts the voxels.
+    """
+
+    def __init__(self, keys: KeysCollection, *, channels: int, dimensions: int = 3) -> None:
+        super().__init__(keys)
+        self.channels = channels
+        self.dimensions = dimensions
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the data unchanged."""
+        for key in self.key_iterator(data):
+            image = data[key]
+            source = source_of(image)
+            if image.ndim != self.dimensions + 1 or image.shape[0] != self.channels:
+                raise InputError(
+                    "has the wrong shape",
+                    where=source,
+                    expected=f"{self.channels} channel(s) of {self.dimensions} axes",
+                    got=f"{image.shape[0]} channel(s) of {image.ndim - 1} axes, {tuple(image.shape[1:])}",
+                )
+            if 0 in image.shape:
+                raise InputError("has an axis of length 0", where=source, got=tuple(image.shape[1:]))
+            unusable = int(image.numel() - torch.isfinite(torch.as_tensor(image)).sum())
+            if unusable:
+                raise InputError(
+                    f"{unusable} of {image.numel()} voxels are NaN or infinite",
+                    where=source,
+                    cure="Repair the image; medpipe does not guess their values",
+                )
+        return dict(data)
+
+
+class CheckLabeld(MapTransform):  # type: ignore[misc]
+    """Refuse label maps with values that the plan does not name, or on another grid than their image.
+
+    Args:
+        keys: channel-first label maps, shape (1, X, Y[, Z]).
+        image_key: the image whose grid they must share, before any resampling.
+        values: every value that may occur, background included.
+
+    Raises:
+        InputError: names both files.
+    """
+
+    def __init__(self, keys: KeysCollection, *, image_key: str, values: Sequence[int]) -> None:
+        super().__init__(keys)
+        self.image_key = image_key
+        self.values = tuple(values)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the data unchanged."""
+        image = data[self.image_key]
+        for key in self.key_iterator(data):
+            label = data[key]
+            self._check_values(label)
+            if label.shape[1:] != image.shape[1:]:
+                raise InputError(
+                    f"label and image {source_of(image)} differ in size",
+                    where=source_of(label),
+                    expected=tuple(image.shape[1:]),
+                    got=tuple(label.shape[1:]),
+                )
+            distance = grid_distance_mm(label, image)
+            if distance > AFFINE_TOLERANCE_MM:
+                raise InputError(
+                    f"label and image {source_of(image)} lie apart by up to {distance:.3g} mm",
+                    where=source_of(label),
+                    cure="Give the label the image's affine, or resample it to the image",
+                )
+        return dict(data)
+
+    def _check_values(self, label: Any) -> None:
+        values, counts = np.unique(np.asarray(label), return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            if value not in self.values:
+                raise InputError(
+                    f"label value {value:g} ({count} voxels) is not in the plan",
+                    where=source_of(label),
+                    expected=f"only {', '.join(map(str, self.values))}",
+                    cure="Correct the label map or name the value in plan.yaml",
+                )
+
+
+def grid_distance_mm(a: Any, b: Any) -> float:
+    """The largest distance in mm between equal voxels of two grids of one size, taken over the corners."""
+    if not (isinstance(a, MetaTensor) and isinstance(b, MetaTensor)):
+        return 0.0
+    size = np.asarray(a.shape[1:], dtype=float) - 1
+    corners = np.array(np.meshgrid(*([0.0, n] for n in size), indexing="ij")).reshape(len(size), -1)
+    rank = a.affine.shape[0] - 1
+    points = np.zeros((rank + 1, corners.shape[1]))
+    points[: len(size)], points[-1] = corners, 1.0
+    apart = (np.asarray(a.affine, dtype=float) - np.asarray(b.affine, dtype=float)) @ points
+    return float(np.linalg.norm(apart[:-1], axis=0).max())
+
+
+def source_of(image: Any) -> str:
+    """The file that an image was loaded from, as far as it is known."""
+    meta = getattr(image, "meta", {})
+    return str(meta.get("filename_or_obj", "image"))

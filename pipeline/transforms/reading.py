@@ -1,0 +1,78 @@
+"""One reader for every input: DICOM series, NIfTI, NRRD, MHA and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader, ITKReader, NibabelReader, PILReader
+from monai.utils import ensure_tuple
+
+from pipeline.data.files import PICTURE_SUFFIXES, is_dicom
+from pipeline.dicom import DicomSeriesReader
+from pipeline.errors import InputError, one_line
+
+__all__ = ["CaseReader"]
+
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+class CaseReader(ImageReader):  # type: ignore[misc]
+    """A MONAI image reader that takes whatever medpipe takes, for ``LoadImaged(reader=...)``.
+
+    A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`; NIfTI, NRRD, MHA and pictures go to
+    MONAI's readers. An input that cannot be read is an :class:`~pipeline.errors.InputError`.
+
+    MONAI's ``LoadImage`` answers an exception from ``read`` by trying its other readers, which load some of the series
+    that ours refuses, wrongly. So ``read`` only notes the paths; ``get_data`` reads.
+
+    Args:
+        series: the DICOM series to take where a folder holds several: its UID, number or description.
+    """
+
+    def __init__(self, *, series: str | int | None = None) -> None:
+        super().__init__()
+        self.series = series
+
+    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:  # noqa: ARG002
+        """Every path is ours; an unusable one is refused in ``get_data``."""
+        return True
+
+    def read(self, data: Sequence[Any] | Any, **_: Any) -> tuple[Path, ...]:
+        """Note the paths; nothing is opened yet."""
+        return tuple(Path(path) for path in ensure_tuple(data))
+
+    def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Read the noted paths.
+
+        Returns:
+            the array, spatial axes first in x, y(, z) order, and the metadata of MONAI's readers (RAS affine).
+        """
+        first = img[0]
+        if not first.exists():
+            raise InputError("no such file or folder", where=first)
+        if first.is_file() and first.stat().st_size == 0:
+            raise InputError("file is empty", where=first, cure="Copy it again from its source")
+        reader, data = self._reader(img)
+        try:
+            array, meta = reader.get_data(reader.read(data))
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError("cannot be read", where=first, got=one_line(error), cure="Is it whole?") from error
+        return array, meta
+
+    def _reader(self, paths: tuple[Path, ...]) -> tuple[Any, Any]:
+        first = paths[0]
+        if first.is_dir() or is_dicom(first):
+            series = None if self.series is None else str(self.series)
+            return DicomSeriesReader(series=series), [str(path) for path in paths]
+        names = [str(path) for path in paths]
+        data = names if len(names) > 1 else names[0]
+        if first.name.lower().endswith(_NIFTI_SUFFIXES):
+            return NibabelReader(), data
+        if first.name.lower().endswith(PICTURE_SUFFIXES):
+            return PILReader(), data
+        return ITKReader(), data

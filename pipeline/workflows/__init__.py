@@ -1,0 +1,1 @@
+"""One file per verb: what the command line, a service or a notebook calls."""

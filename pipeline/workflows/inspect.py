@@ -1,0 +1,144 @@
+"""What is at a path: series and images, their geometry, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.data.files import IMAGE_SUFFIXES, is_dicom
+from pipeline.dicom import ras_affine, scan
+from pipeline.errors import InputError, one_line
+from pipeline.transforms import CaseReader
+
+__all__ = ["Finding", "inspect", "print_findings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One image or series.
+
+    Attributes:
+        kind: ``DICOM``, ``NIfTI`` or another format's suffix.
+        path: the file, or the folder of a series, below the inspected path.
+        number: SeriesNumber of a DICOM series.
+        description: SeriesDescription of a DICOM series.
+        modality: of a DICOM series.
+        size: voxels along each axis.
+        spacing_mm: voxel size along each axis, where it is known.
+        orientation: anatomical axis codes, such as RAS.
+        problem: why it cannot be used, in one line; None if it can.
+    """
+
+    kind: str
+    path: str
+    number: int | None = None
+    description: str = ""
+    modality: str = ""
+    size: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] | None = None
+    orientation: str = ""
+    problem: str | None = None
+
+
+def inspect(path: Path) -> list[Finding]:
+    """Look at every series and image at a path, subfolders included.
+
+    Raises:
+        InputError: the path does not exist, or there is nothing to look at.
+    """
+    if not path.exists():
+        raise InputError("no such file or folder", where=path)
+    files = (
+        [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    )
+    images = [file for file in files if file.name.lower().endswith(IMAGE_SUFFIXES)]
+    findings = list(_series(path, files)) + [_image(file, path) for file in images]
+    if not findings:
+        raise InputError("holds no image", where=path, expected="DICOM, NIfTI, NRRD, MHA or a picture")
+    return findings
+
+
+def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
+    """Print a table for people, or JSON."""
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("kind", "path", "no.", "description", "modality", "size", "spacing mm", "axes", "problem"):
+        table.add_column(column, overflow="fold", ratio=None if column != "problem" else 1)
+    for one in findings:
+        table.add_row(
+            one.kind,
+            one.path,
+            "" if one.number is None else str(one.number),
+            one.description,
+            one.modality,
+            "x".join(map(str, one.size)),
+            "" if one.spacing_mm is None else "x".join(f"{value:.4g}" for value in one.spacing_mm),
+            one.orientation,
+            f"[red]{one.problem}[/red]" if one.problem else "",
+        )
+    console = Console()
+    if not console.is_terminal:  # a file or pipe has no width of its own
+        console = Console(width=200)
+    console.print(table)
+    bad = sum(finding.problem is not None for finding in findings)
+    console.print(f"{len(findings)} found" + (f", {bad} cannot be used" if bad else ""))
+
+
+def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
+    if not any(is_dicom(file) for file in files):
+        return
+    found = scan(path)
+    for one in found.series:
+        orientation = ""
+        if one.problem is None and one.stack is not None:
+            affine = ras_affine(one.stack.geometry)
+            orientation = "".join(nib.aff2axcodes(affine))
+        yield Finding(
+            kind="DICOM",
+            path=_below(one.files[0].parent, path),
+            number=one.number,
+            description=one.description,
+            modality=one.modality,
+            size=(one.columns, one.rows, one.slices),
+            spacing_mm=one.spacing,
+            orientation=orientation,
+            problem=one.problem,
+        )
+    for problem in found.broken:
+        yield Finding(kind="DICOM", path="", problem=problem)
+
+
+def _image(file: Path, root: Path) -> Finding:
+    suffix = next(suffix for suffix in IMAGE_SUFFIXES if file.name.lower().endswith(suffix))
+    kind = {".nii": "NIfTI", ".nii.gz": "NIfTI"}.get(suffix, suffix[1:].upper())
+    try:
+        reader = CaseReader()
+        array, meta = reader.get_data(reader.read(file))
+    except InputError as error:
+        return Finding(kind=kind, path=_below(file, root), problem=one_line(error))
+    affine = np.asarray(meta.get("affine", np.eye(4)), dtype=float)
+    volume = affine.shape == (4, 4) and array.ndim >= 3  # noqa: PLR2004
+    unusable = int(array.size - np.isfinite(array).sum())
+    return Finding(
+        kind=kind,
+        path=_below(file, root),
+        size=tuple(int(n) for n in array.shape),
+        spacing_mm=tuple(float(v) for v in np.linalg.norm(affine[:3, :3], axis=0)) if volume else None,
+        orientation="".join(nib.aff2axcodes(affine)) if volume else "",
+        problem=f"{unusable} of {array.size} voxels are NaN or infinite" if unusable else None,
+    )
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.name if path == root else str(path.relative_to(root))
