@@ -25,8 +25,8 @@ Bools: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]"
 
 PHANTOM_LABELS = {1: "kidney", 2: "lesion"}
 
-AIR_HU, FAT_HU, TISSUE_HU, BONE_HU, VESSEL_HU = -1000.0, -100.0, 45.0, 350.0, 130.0
-NOISE_HU = 30.0
+AIR_HU, FAT_HU, LESION_HU, TISSUE_HU, VESSEL_HU, BONE_HU = -1000.0, -100.0, -35.0, 45.0, 140.0, 350.0
+NOISE_HU = 25.0
 _INTERCEPT = -1024
 
 
@@ -78,17 +78,17 @@ def make_phantom(
     kidney = _ellipsoid(
         points,
         center_mm=kidney_center,
-        semi_axes_mm=np.array([11, 14, 22]) * rng.uniform(0.85, 1.15, 3),
+        semi_axes_mm=np.array([13, 16, 26]) * rng.uniform(0.85, 1.15, 3),
         rotation=_rotation(rng),
     )
     lesion_center = np.array([-side * 24, -4, 0]) + rng.uniform(-7, 7, 3) * (1, 1, 2)
-    lesion = _ellipsoid(points, center_mm=lesion_center, semi_axes_mm=rng.uniform(10, 14) * rng.uniform(0.95, 1.05, 3))
+    lesion = _ellipsoid(points, center_mm=lesion_center, semi_axes_mm=rng.uniform(12, 17) * rng.uniform(0.95, 1.05, 3))
 
     image[kidney] = VESSEL_HU + rng.normal(0, 8)
-    image[lesion] = TISSUE_HU - 45 + rng.normal(0, 6)
+    image[lesion] = LESION_HU + rng.normal(0, 6)
     labels = np.zeros(shape, dtype=np.uint8)
     labels[kidney], labels[lesion] = 1, 2
-    image += 12 * _smooth_noise(rng, shape) * (image > AIR_HU) + rng.normal(0, NOISE_HU, shape)
+    image += 10 * _smooth_noise(rng, shape) * (image > AIR_HU) + rng.normal(0, NOISE_HU, shape)
     # Stored as whole numbers that 16 bits hold, as a scanner does.
     return Phantom(seed, np.clip(np.rint(image), _INTERCEPT, 3071).astype(np.float32), labels, spacing_mm)
 
@@ -158,7 +158,7 @@ def _add_distractors(image: Floats, points: Floats, rng: np.random.Generator) ->
         image[_ellipsoid(points, center_mm=vessel, semi_axes_mm=semi_axes_mm)] = VESSEL_HU + rng.normal(0, 8)
     for _ in range(4):
         center = rng.uniform((-30, -32, -40), (30, -18, 40))
-        value = rng.choice([VESSEL_HU, TISSUE_HU - 45])
+        value = rng.choice([VESSEL_HU, LESION_HU])
         image[_ellipsoid(points, center_mm=center, semi_axes_mm=rng.uniform(3, 6, 3))] = value
 
 

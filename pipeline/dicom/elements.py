@@ -1,4 +1,4 @@
-"""Values out of a DICOM header as they are stored.
+"""Values out of a DICOM header as they are stored, and what reading a damaged file may raise.
 
 pydicom's own conversion may warn, and quote the value in the warning.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.errors import InvalidDicomError
 
 from pipeline.errors import InputError
 
@@ -20,7 +22,33 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-__all__ = ["decoded_text", "hashed", "number", "numbers", "raw_value", "text", "whole_number"]
+__all__ = [
+    "COPY_AGAIN",
+    "READ_ERRORS",
+    "decoded_text",
+    "hashed",
+    "number",
+    "numbers",
+    "raw_value",
+    "text",
+    "whole_number",
+]
+
+
+READ_ERRORS = (
+    InvalidDicomError,
+    AttributeError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What pydicom raises on damaged files."""
+COPY_AGAIN = "Copy or export the series again"
+"""The cure for a damaged file."""
 
 
 def raw_value(dataset: Dataset, keyword: str) -> bytes:

@@ -8,10 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from pipeline.dicom.elements import decoded_text, hashed, number, numbers, text, whole_number
+from pipeline.dicom.elements import (
+    COPY_AGAIN,
+    READ_ERRORS,
+    decoded_text,
+    hashed,
+    number,
+    numbers,
+    text,
+    whole_number,
+)
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,20 +28,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 __all__ = ["Header", "read_header"]
-
-READ_ERRORS = (
-    InvalidDicomError,
-    AttributeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What pydicom raises on damaged files."""
-COPY_AGAIN = "Copy or export the series again"
 
 _KEYWORDS = (
     "BitsAllocated",
@@ -64,7 +58,7 @@ _KEYWORDS = (
     "SpecificCharacterSet",
 )
 
-# Objects that hold pixels but are results about an image, not an image to segment (PS3.4 B.5).
+# They hold pixels, but are results about an image and not an image to segment (PS3.4 B.5).
 _RESULT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
     "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
@@ -165,7 +159,7 @@ def _read_dataset(file: BinaryIO, path: Path, size: int) -> Dataset | None:
 
 
 def _header(dataset: Dataset, *, path: Path, file: BinaryIO, size: int) -> Header | None:
-    sop_class_uid = text(dataset, "SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+    sop_class_uid = str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) or text(dataset, "SOPClassUID")
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     series_uid = text(dataset, "SeriesInstanceUID")
     offset, length, found = _find_pixels(dataset, file, syntax)

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import UID
 
-from pipeline.dicom.header import COPY_AGAIN, READ_ERRORS
+from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,8 +18,8 @@ from highdicom.sr.coding import CodedConcept
 from pydicom.config import disable_value_validation
 
 import pipeline
+from pipeline.dicom.elements import READ_ERRORS
 from pipeline.dicom.geometry import ras_affine
-from pipeline.dicom.header import READ_ERRORS
 from pipeline.dicom.series import choose, scan
 from pipeline.errors import InputError
 
@@ -112,8 +113,10 @@ def write_segmentation(
     numbers = _segment_numbers(labels, segments)
     frames = numbers[labels.transpose(2, 1, 0)]
     algorithm = algorithm or Algorithm()
-    # The source's own oddities, such as a value that is too long, are copied and not ours to warn about.
-    with disable_value_validation():
+    # The source's own oddities, such as a value that is too long, are copied and not ours to warn about; and
+    # highdicom's warning about a patient's name of one part would print that name.
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
         sources = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in series.files]
         segmentation = _segmentation(
             sources,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import highdicom
 import numpy as np
 
+from pipeline.dicom.elements import READ_ERRORS
 from pipeline.dicom.geometry import Stack, stack_slices
-from pipeline.dicom.header import READ_ERRORS, Header, read_header
+from pipeline.dicom.header import Header, read_header
 from pipeline.dicom.pixels import fill_plane
 from pipeline.errors import InputError
 

@@ -150,6 +150,14 @@ def test_real_series(shared_data, tmp_path):
         np.testing.assert_array_equal(volume.array.transpose(2, 1, 0), labels)
 
 
+def test_a_name_of_one_part_is_not_shown(study, tmp_path, capfd):
+    study.alter(lambda dataset, _index: setattr(dataset, "PatientName", "Onepart"))
+    array, meta = read(study.folder)
+    path = write(some_labels(array.shape), meta, tmp_path / "seg.dcm")
+    assert pydicom.dcmread(path).PatientName == "Onepart"
+    assert "Onepart" not in "".join(capfd.readouterr())
+
+
 def test_label_without_a_description(study, tmp_path):
     array, meta = read(study.folder)
     labels = some_labels(array.shape)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data import DataSplit
+from pipeline.errors import InputError
+
+
+def _data_set(root: Path, names: list[str]) -> Path:
+    for name in names:
+        for kind in ("images", "labels"):
+            path = root / kind / f"{name}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    return root
+
+
+def _split(root: Path, **arguments: object) -> DataSplit:
+    return DataSplit(dataset_dir=root, datalist_file=root / "datalist.json", **arguments)
+
+
+def _names(cases: list[dict[str, str]]) -> set[str]:
+    return {case["name"] for case in cases}
+
+
+@settings(max_examples=10, deadline=None)
+@given(patients=st.integers(6, 25), scans=st.integers(1, 3), seed=st.integers(0, 100))
+def test_no_patient_is_in_two_parts(
+    tmp_path_factory: pytest.TempPathFactory, patients: int, scans: int, seed: int
+) -> None:
+    names = [f"p{patient:02d}_{scan}" for patient in range(patients) for scan in range(scans)]
+    root = _data_set(tmp_path_factory.mktemp("data"), names)
+    split = _split(root, seed=seed, folds=4, patient_pattern=r"^(p\d+)_")
+    parts = [split.validation(fold) for fold in range(4)] + [split.held_out()]
+    assert sorted(name for part in parts for name in _names(part)) == sorted(names)
+    owners = [{case["patient"] for case in part} for part in parts]
+    assert sum(map(len, owners)) == patients
+    for fold in range(4):
+        assert _names(split.training(fold)) == set(names) - _names(parts[fold]) - _names(parts[-1])
+
+
+def test_the_deal_is_the_same_for_the_same_seed_and_is_read_again(tmp_path: Path) -> None:
+    root = _data_set(tmp_path, [f"c{i}" for i in range(20)])
+    first = _names(_split(root, seed=3).validation(1))
+    written = (root / "datalist.json").read_text()
+    assert _names(_split(root, seed=99).validation(1)) == first, "an existing datalist decides, not the seed"
+    (root / "datalist.json").unlink()
+    assert _names(_split(root, seed=3).validation(1)) == first
+    assert (root / "datalist.json").read_text() == written
+    content = json.loads(written)
+    assert {entry["fold"] for entry in content["training"]} == {0, 1, 2, 3, 4}
+    assert len(content["test"]) == 2
+
+
+def test_unlisted_cases_are_held_out_unless_their_patient_was_trained_on(tmp_path: Path) -> None:
+    root = _data_set(tmp_path, [f"p{i}_0" for i in range(10)])
+    split = _split(root, patient_pattern=r"^(p\d+)_")
+    split.training(0)
+    trained = sorted(_names(split.training(0)))[0]
+    _data_set(root, [f"{trained[:-2]}_1", "new_0"])
+    again = _names(_split(root, patient_pattern=r"^(p\d+|new)_").held_out())
+    assert "new_0" in again
+    assert f"{trained[:-2]}_1" not in again
+
+
+def test_cases_that_the_datalist_does_not_know_are_all_held_out_and_never_dealt(tmp_path: Path) -> None:
+    root = _data_set(tmp_path / "a", [f"a{i}" for i in range(10)])
+    _split(root).training(0)
+    other = _data_set(tmp_path / "b", ["b0", "b1"])
+    split = DataSplit(dataset_dir=other, datalist_file=root / "datalist.json")
+    assert _names(split.held_out()) == {"b0", "b1"}
+    assert _names(split.select("all")) == {"b0", "b1"}
+
+
+def test_data_that_was_all_used_for_training_is_refused(tmp_path: Path) -> None:
+    root = _data_set(tmp_path, [f"c{i}" for i in range(10)])
+    split = _split(root)
+    split.training(0)
+    for name in _names(split.held_out()):
+        for kind in ("images", "labels"):
+            (root / kind / f"{name}.nii.gz").unlink()
+    with pytest.raises(InputError, match="every case of it was used in training or validation"):
+        _split(root).held_out()
+
+
+def test_too_few_patients(tmp_path: Path) -> None:
+    root = _data_set(tmp_path, ["a", "b", "c"])
+    with pytest.raises(InputError, match=r"too few patients .*expected at least 6, got 3"):
+        _split(root).training(0)
+
+
+def test_a_wrong_fold_part_or_file(tmp_path: Path) -> None:
+    root = _data_set(tmp_path, [f"c{i}" for i in range(10)])
+    with pytest.raises(InputError, match="no fold 7"):
+        _split(root).validation(7)
+    with pytest.raises(InputError, match="no split tests"):
+        _split(root).select("tests")
+    (root / "datalist.json").write_text("{}")
+    with pytest.raises(InputError, match="is not a datalist"):
+        _split(root)
