@@ -119,7 +119,7 @@ def _build_parser() -> _Parser:
         "demo", _demo, "Make phantom CT series, train a small bundle on them for a minute, evaluate and segment."
     )
     sub.add_argument("-o", "--output", type=Path, default=Path("medpipe_demo"), metavar="OUT")
-    sub.add_argument("--minutes", type=float, default=1.0, help="time to train (default 1)")
+    sub.add_argument("--minutes", type=float, default=1.2, help="time to train (default 1.2)")
     return parser
 
 

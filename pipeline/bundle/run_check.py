@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 from monai.bundle.utils import ID_SEP_KEY
 
 from pipeline.bundle.locate import running_workflow
+from pipeline.bundle.memory import keep_freed_memory
 from pipeline.errors import InputError, find_input_error
 
 __all__ = ["check_run"]
@@ -21,6 +22,8 @@ def check_run(
     *, dataset_dir: str | None, weights: str | None = None, output_dir: str | None = None, one_line_errors: bool = True
 ) -> None:
     """Check what the user gave before anything is loaded; the first entry of ``initialize``.
+
+    Also tells the allocator to keep freed memory, see :func:`pipeline.bundle.memory.keep_freed_memory`.
 
     Args:
         dataset_dir: must be given and exist.
@@ -33,6 +36,7 @@ def check_run(
     """
     if one_line_errors:
         _print_input_errors_in_one_line()
+    keep_freed_memory()
     _check_overrides()
     if dataset_dir is None or str(dataset_dir) == "":
         raise InputError("dataset_dir is not given", cure="Pass --dataset_dir with a file or folder")

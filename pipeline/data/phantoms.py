@@ -25,8 +25,8 @@ Bools: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]"
 
 PHANTOM_LABELS = {1: "kidney", 2: "lesion"}
 
-AIR_HU, FAT_HU, LESION_HU, TISSUE_HU, VESSEL_HU, BONE_HU = -1000.0, -100.0, -35.0, 45.0, 140.0, 350.0
-NOISE_HU = 25.0
+AIR_HU, FAT_HU, LESION_HU, TISSUE_HU, VESSEL_HU, BONE_HU = -1000.0, -100.0, -50.0, 45.0, 140.0, 350.0
+NOISE_HU = 20.0
 _INTERCEPT = -1024
 
 

@@ -40,12 +40,14 @@ class TrainingProgress:
         self._began = 0.0
         self._first = 0.0
         self._loss = 0.0
+        self._validated = False
         self._bar = _bar()
         self._task = self._bar.add_task("training", total=1.0)
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, after its validation handler."""
         engine.add_event_handler(Events.STARTED, self._start)
+        self.validator.add_event_handler(Events.COMPLETED, self._note_validation)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
         engine.add_event_handler(Events.COMPLETED, self._stop)
@@ -57,6 +59,9 @@ class TrainingProgress:
             self._first = self.schedule.progress(engine)
         if self._bar.console.is_terminal and idist.get_rank() == 0:
             self._bar.start()
+
+    def _note_validation(self, _: Engine) -> None:
+        self._validated = True
 
     def _advance(self, engine: Engine) -> None:
         output = engine.state.output
@@ -73,7 +78,8 @@ class TrainingProgress:
         left = spent / max(done - self._first, 1e-6) * (1.0 - done)
         line = f"epoch {engine.state.epoch}/{engine.state.max_epochs}  loss {self._loss:.4f}"
         state = self.validator.state
-        if self.metric in state.metrics and self.metric in state.metric_details:
+        if self._validated:
+            self._validated = False
             classes = torch.as_tensor(state.metric_details[self.metric]).float().nanmean(dim=0).tolist()
             dice = "  ".join(f"{name} {value:.4f}" for name, value in zip(self.labels, classes, strict=True))
             line += f"  Dice {state.metrics[self.metric]:.4f} ({dice})"

@@ -30,7 +30,7 @@ NEW_SEED = 1000
 _PLAN = Path(__file__).with_name("demo_plan.yaml")
 
 
-def demo(output: Path, *, minutes: float = 1.0) -> float:
+def demo(output: Path, *, minutes: float = 1.2) -> float:
     """Make phantom CT series, train on them, evaluate, segment one more; leave everything in a folder.
 
     Args:

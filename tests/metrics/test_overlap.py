@@ -15,7 +15,10 @@ from pipeline.metrics import dice_per_label
 def test_agrees_with_monai_wherever_the_reference_holds_the_label(seed: int, classes: int) -> None:
     generator = np.random.default_rng(seed)
     prediction, reference = generator.integers(0, classes, (2, 7, 6, 5)).astype(np.uint8)
-    onehot = [torch.nn.functional.one_hot(torch.as_tensor(x).long(), classes).movedim(-1, 0)[None] for x in (prediction, reference)]
+    onehot = [
+        torch.nn.functional.one_hot(torch.as_tensor(x).long(), classes).movedim(-1, 0)[None]
+        for x in (prediction, reference)
+    ]
     expected = DiceMetric(include_background=False, reduction="none", ignore_empty=False)(*onehot).numpy()[0]
     np.testing.assert_allclose(dice_per_label(prediction, reference, range(1, classes)), expected, atol=1e-6)
 

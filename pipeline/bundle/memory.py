@@ -1,0 +1,30 @@
+"""Keep freed memory: networks free and allocate the same large tensors at every step."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+__all__ = ["keep_freed_memory"]
+
+# mallopt(3) of glibc, and what to keep: a GiB, or blocks of that size.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 2**30
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc not to give freed blocks of up to 1 GiB back to the system between steps.
+
+    By default each tensor over 32 MB is mapped anew and its pages are zeroed by the kernel at every step; where page
+    faults are dear, as in a virtual machine, that has taken many times longer than the arithmetic. See ``mallopt(3)``.
+
+    Returns:
+        Whether it was done; it is not on systems without glibc, whose allocators behave differently.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
