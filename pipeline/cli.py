@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline import __version__
-from pipeline.errors import CasesFailed, InputError, find_input_error
+from pipeline.errors import InputError, find_input_error
 
 __all__ = ["main"]
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if known is None:
             raise
         sys.stderr.write(f"medpipe: {known}\n")
-        return EXIT_CASES if isinstance(known, CasesFailed) else EXIT_INPUT
+        return EXIT_INPUT
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

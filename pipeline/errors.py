@@ -39,15 +39,18 @@ class InputError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
-class CasesFailed(InputError, SystemExit):  # noqa: N818 - it ends a run that did its work
+class CasesFailed(SystemExit):
     """Some cases of a batch failed; the others were finished.
 
-    It is also a ``SystemExit``, so that a plain ``python -m monai.bundle run`` ends with exit status 3.
+    It ends a plain ``python -m monai.bundle run`` with exit status 3. It is no ``Exception``, because MONAI wraps
+    those that come out of a config, and the status would be lost.
+
+    Attributes:
+        failures: the reason for each case that failed.
     """
 
     def __init__(self, failures: dict[str, str], *, total: int) -> None:
-        names = ", ".join(failures)
-        super().__init__(f"{len(failures)} of {total} cases failed: {names}")
+        super().__init__(f"{len(failures)} of {total} cases failed: {', '.join(failures)}")
         self.failures = failures
         self.code = 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import warnings
 from pathlib import Path
 from types import TracebackType
 
@@ -37,6 +38,8 @@ def check_run(
     if one_line_errors:
         _print_input_errors_in_one_line()
     keep_freed_memory()
+    # LoadImage makes all of MONAI's readers, and this one warns that it has no GPU decoder.
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
     _check_overrides()
     if dataset_dir is None or str(dataset_dir) == "":
         raise InputError("dataset_dir is not given", cure="Pass --dataset_dir with a file or folder")

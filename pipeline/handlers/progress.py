@@ -86,10 +86,11 @@ class TrainingProgress:
         logger.info("%s  %s spent, about %s left", line, _clock(spent), _clock(left))
 
     def _stop(self, _: Engine) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:  # else it would print an empty line
+            self._bar.stop()
 
-    def _fail(self, _: Engine, error: BaseException) -> None:
-        self._bar.stop()
+    def _fail(self, engine: Engine, error: BaseException) -> None:
+        self._stop(engine)
         raise error
 
 
