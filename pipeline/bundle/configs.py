@@ -279,6 +279,7 @@ def _train_section(plan: Plan, names: list[str]) -> Config:
                        "shuffle": True, "drop_last": True, "num_workers": "@num_workers"},
         "inferer": {"_target_": "pipeline.inferers.AutocastInferer", "inferer": {"_target_": "SimpleInferer"}},
         "handlers": [
+            {"_target_": "pipeline.handlers.EpochSeed", "dataset": "@train::dataset", "seed": "@seed"},
             _shared("@schedule"),
             {"_target_": "pipeline.handlers.GradientClipping", "network": "@network",
              "max_norm": plan.training.gradient_clip},

@@ -9,9 +9,9 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, find_input_error
 
-__all__ = ["open_workflow"]
+__all__ = ["open_workflow", "run_workflow"]
 
 
 def open_workflow(bundle: Path, configs: Sequence[str], *, training: bool = False, **overrides: Any) -> ConfigWorkflow:
@@ -39,3 +39,25 @@ def open_workflow(bundle: Path, configs: Sequence[str], *, training: bool = Fals
         workflow_type="train" if training else "infer",
         **{key: value for key, value in given.items() if value is not None},
     )
+
+
+def run_workflow(workflow: ConfigWorkflow, *, finalize: bool = True) -> None:
+    """Initialise, run and finalise a workflow.
+
+    Args:
+        workflow: from :func:`open_workflow`.
+        finalize: False leaves the workflow's last step out.
+
+    Raises:
+        InputError: the user's error itself, which MONAI wraps into errors of its own.
+    """
+    try:
+        workflow.initialize()
+        workflow.run()
+        if finalize:
+            workflow.finalize()
+    except Exception as error:
+        known = find_input_error(error)
+        if known is None:
+            raise
+        raise known from error

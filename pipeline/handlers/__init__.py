@@ -6,6 +6,7 @@ from pipeline.handlers.curves import TrainingCurves
 from pipeline.handlers.progress import CaseProgress, TrainingProgress
 from pipeline.handlers.schedule import BudgetSchedule, EarlyStopping, FinalValidationHandler, GradientClipping
 from pipeline.handlers.scoring import ScoreCases
+from pipeline.handlers.seeding import EpochSeed
 from pipeline.handlers.shared import Shared
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CaseEvaluator",
     "CaseProgress",
     "EarlyStopping",
+    "EpochSeed",
     "FinalValidationHandler",
     "GradientClipping",
     "ResumableState",

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
@@ -63,6 +61,8 @@ class BestCheckpoint:
 class ResumableState:
     """Write the whole state of a training after each epoch, and go on from it.
 
+    Random numbers are not part of it: :class:`pipeline.handlers.EpochSeed` gives each epoch its own.
+
     Args:
         path: the state file.
         objects: everything with a state dict: network, moving average, optimiser, schedule, curves, best checkpoint.
@@ -85,12 +85,6 @@ class ResumableState:
         if idist.get_rank() != 0:
             return
         state = {name: _unwrapped(value).state_dict() for name, value in self.objects.items()}
-        numpy_state: Any = np.random.get_state()  # noqa: NPY002 - MONAI's set_determinism seeds the legacy generator
-        state["random"] = {
-            "torch": torch.get_rng_state(),
-            "python": _plain(random.getstate()),
-            "numpy": _plain((numpy_state[0], [int(n) for n in numpy_state[1]], *numpy_state[2:])),
-        }
         state["engine"] = {"iteration": engine.state.iteration, "epoch": engine.state.epoch}
         _save(state, self.path)
 
@@ -101,18 +95,8 @@ class ResumableState:
         state = torch.load(self.path, map_location="cpu", weights_only=True)
         for name, value in self.objects.items():
             _unwrapped(value).load_state_dict(state[name])
-        torch.set_rng_state(state["random"]["torch"])
-        version, internal, gauss = state["random"]["python"]
-        random.setstate((version, tuple(internal), gauss))
-        kind, keys, position, has_gauss, cached = state["random"]["numpy"]
-        np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
         engine.state.iteration, engine.state.epoch = state["engine"]["iteration"], state["engine"]["epoch"]
         logger.info("resumed after epoch %d", engine.state.epoch)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, so that ``weights_only`` loading takes them."""
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _unwrapped(value: Any) -> Any:

@@ -69,9 +69,7 @@ class BudgetSchedule:
         return decay * min(1.0, progress / self.warmup + 0.01) if self.warmup > 0 else decay
 
     def _set_rate(self, engine: Engine) -> None:
-        now = time.monotonic()
-        self.used_seconds += 0.0 if self._mark is None else now - self._mark
-        self._mark = now
+        self._note_time()
         factor = self.factor(self.progress(engine))
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
@@ -79,7 +77,8 @@ class BudgetSchedule:
     def _end_in_time(self, engine: Engine) -> None:
         if self.budget_seconds is None:
             return
-        used = self.used_seconds + (time.monotonic() - self._mark if self._mark is not None else 0.0)
+        self._note_time()
+        used = self.used_seconds
         if idist.get_world_size() > 1:  # all ranks must end in the same iteration
             used = float(idist.all_reduce(used, "MAX"))
         if used >= self.budget_seconds:
@@ -87,8 +86,15 @@ class BudgetSchedule:
             engine.state.max_epochs = engine.state.epoch
             engine.terminate_epoch()
 
+    def _note_time(self) -> None:
+        now = time.monotonic()
+        self.used_seconds += 0.0 if self._mark is None else now - self._mark
+        self._mark = now
+
     def state_dict(self) -> dict[str, Any]:
         """The time used so far and the peak rates, for resuming."""
+        if self._mark is not None:
+            self._note_time()
         return {"used_seconds": self.used_seconds, "peaks": list(self.peaks)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -81,6 +81,10 @@ class CheckLabeld(MapTransform):  # type: ignore[misc]
         image = data[self.image_key]
         for key in self.key_iterator(data):
             label = data[key]
+            if label.shape[0] != 1:
+                raise InputError(
+                    "is not a label map", where=source_of(label), expected="1 channel", got=f"{label.shape[0]} channels"
+                )
             self._check_values(label)
             if label.shape[1:] != image.shape[1:]:
                 raise InputError(
@@ -90,7 +94,7 @@ class CheckLabeld(MapTransform):  # type: ignore[misc]
                     got=tuple(label.shape[1:]),
                 )
             distance = grid_distance_mm(label, image)
-            if distance > AFFINE_TOLERANCE_MM:
+            if not distance <= AFFINE_TOLERANCE_MM:  # nor NaN
                 raise InputError(
                     f"label and image {source_of(image)} lie apart by up to {distance:.3g} mm",
                     where=source_of(label),

@@ -51,10 +51,11 @@ class CaseReader(ImageReader):  # type: ignore[misc]
             the array, spatial axes first in x, y(, z) order, and the metadata of MONAI's readers (RAS affine).
         """
         first = img[0]
-        if not first.exists():
-            raise InputError("no such file or folder", where=first)
-        if first.is_file() and first.stat().st_size == 0:
-            raise InputError("file is empty", where=first, cure="Copy it again from its source")
+        for path in img:
+            if not path.exists():
+                raise InputError("no such file or folder", where=path)
+            if path.is_file() and path.stat().st_size == 0:
+                raise InputError("file is empty", where=path, cure="Copy it again from its source")
         reader, data = self._reader(img)
         try:
             array, meta = reader.get_data(reader.read(data))

@@ -18,6 +18,11 @@ from pipeline.transforms.checks import source_of
 
 __all__ = ["SaveSegmentationd"]
 
+_GEOMETRY_FIELDS = (
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
+)
+
 
 class SaveSegmentationd(MapTransform):  # type: ignore[misc]
     """Write label maps as uint8 NIfTI and, for DICOM input, as DICOM SEG beside it.
@@ -69,12 +74,15 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
                     expected=expected,
                     got=labels.shape,
                 )
-            affine = np.asarray(meta["original_affine"], dtype=float)
-            name = str(data[self.name_key])
+            affine = np.asarray(meta.get("original_affine", np.eye(4)), dtype=float)  # pictures have none
+            source = source_of(data[self.image_key])
+            dicom_files = [file for file in str(meta.get("dicom_files", "")).split("\n") if file]
+            nifti, dicom = (self.output_dir / f"{data[self.name_key]}{suffix}" for suffix in (".nii.gz", ".dcm"))
+            _spare_inputs([source, *dicom_files], targets=[nifti, dicom] if dicom_files else [nifti])
             self._make_folder()
-            if meta.get("dicom_files"):  # first, because it checks the grid once more
-                self._write_dicom(labels, affine, meta, self.output_dir / f"{name}.dcm")
-            write_label_map(labels, affine, self.output_dir / f"{name}.nii.gz", like=source_of(data[self.image_key]))
+            if dicom_files:  # first, because it checks the grid once more
+                self._write_dicom(labels, affine, dicom_files, dicom)
+            write_label_map(labels, affine, nifti, like=source)
         return dict(data)
 
     def _make_folder(self) -> None:
@@ -83,19 +91,29 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         except OSError as error:
             raise InputError("cannot make the output folder", where=self.output_dir, got=error.strerror) from None
 
-    def _write_dicom(self, labels: np.ndarray, affine: np.ndarray, meta: Mapping[str, Any], path: Path) -> None:
-        write_segmentation(
-            labels,
-            affine=affine,
-            source_files=str(meta["dicom_files"]).split("\n"),
-            segments=self.segments,
-            path=path,
-            algorithm=self.algorithm,
-        )
+    def _write_dicom(self, labels: np.ndarray, affine: np.ndarray, source_files: list[str], path: Path) -> None:
+        try:
+            write_segmentation(
+                labels,
+                affine=affine,
+                source_files=source_files,
+                segments=self.segments,
+                path=path,
+                algorithm=self.algorithm,
+            )
+        except OSError as error:
+            raise InputError("cannot be written", where=path, got=error.strerror or error) from None
 
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _spare_inputs(sources: Sequence[str], *, targets: Sequence[Path]) -> None:
+    inputs = {Path(source).resolve() for source in sources}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise InputError("the mask would replace its own input", where=target, cure="Give another output folder")
 
 
 def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, like: str | None = None) -> None:
@@ -105,16 +123,14 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, lik
         labels: shape (X, Y, Z), values 0 to 255.
         affine: voxel indices to RAS mm, shape (4, 4).
         target: the final path; a temporary neighbour is renamed to it.
-        like: a NIfTI file whose affine, qform and sform codes are copied bit by bit; ignored if it is something else.
+        like: a NIfTI file whose geometry is copied bit by bit; ignored if it is something else.
     """
     image = nib.Nifti1Image(labels.astype(np.uint8, copy=False), affine)
+    image.header.set_xyzt_units("mm", "sec")
     if like is not None and like.lower().endswith((".nii", ".nii.gz")):
         source = nib.load(like)
-        if isinstance(source.header, nib.Nifti1Header):  # only the geometry: its texts may name the patient
-            image = nib.Nifti1Image(labels.astype(np.uint8, copy=False), source.affine)
-            image.set_qform(source.header.get_qform(), code=int(source.header["qform_code"]))
-            image.set_sform(source.header.get_sform(), code=int(source.header["sform_code"]))
-    image.header.set_xyzt_units("mm", "sec")
+        if isinstance(source.header, nib.Nifti1Header):
+            image = _in_geometry_of(source, labels.astype(np.uint8, copy=False))
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
         nib.save(image, temporary)
@@ -122,3 +138,13 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, lik
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError("cannot be written", where=target, got=error.strerror or error) from None
+
+
+def _in_geometry_of(source: Any, labels: np.ndarray) -> Any:
+    """A label map with the geometry of a NIfTI image, and nothing else of it: its texts may name the patient."""
+    # NIfTI-2 holds 64-bit numbers, which NIfTI-1 would round.
+    image = (nib.Nifti2Image if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Image)(labels, None)
+    for field in _GEOMETRY_FIELDS:
+        image.header[field] = source.header[field]
+    image.header["pixdim"][: labels.ndim + 1] = source.header["pixdim"][: labels.ndim + 1]
+    return type(image)(labels, None, header=image.header)

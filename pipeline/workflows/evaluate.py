@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.bundle import find_bundle, open_workflow
+from pipeline.bundle import find_bundle, open_workflow, run_workflow
 from pipeline.evaluation import ScoreTable
 
 __all__ = ["evaluate"]
@@ -43,7 +43,6 @@ def evaluate(
         weights=weights,
         datalist_file=None if weights is None else weights.with_name("datalist.json"),
     )
-    workflow.initialize()
-    workflow.run()
+    run_workflow(workflow, finalize=False)
     parser = workflow.parser
     return parser.get_parsed_content("scores"), dict(parser.get_parsed_content("failures").reasons)

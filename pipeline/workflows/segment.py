@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.bundle import find_bundle, open_workflow
+from pipeline.bundle import find_bundle, open_workflow, run_workflow
 
 __all__ = ["Segmented", "segment"]
 
@@ -44,8 +44,7 @@ def segment(source: Path, *, bundle: str | Path, output_dir: Path, series: str |
         output_dir=output_dir.expanduser().resolve(),
         series=series,
     )
-    workflow.initialize()
-    workflow.run()
+    run_workflow(workflow, finalize=False)
     failures = workflow.parser.get_parsed_content("failures")
     cases = tuple(case["name"] for case in workflow.parser.get_parsed_content("cases"))
     if len(cases) == 1:

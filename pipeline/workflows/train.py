@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.bundle import find_bundle, open_workflow
+from pipeline.bundle import find_bundle, open_workflow, run_workflow
 
 __all__ = ["train"]
 
@@ -23,14 +23,9 @@ def train(bundle: str | Path, *, data: Path, output: Path | None = None, **overr
     Returns:
         The weights.
     """
-    places = (
-        {}
-        if output is None
-        else {"ckpt_dir": output.expanduser().resolve(), "output_dir": output.expanduser().resolve()}
+    folder = None if output is None else output.expanduser().resolve()
+    workflow = open_workflow(
+        find_bundle(bundle), ["train"], training=True, dataset_dir=data, ckpt_dir=folder, output_dir=folder, **overrides
     )
-    root = find_bundle(bundle)
-    workflow = open_workflow(root, ["train"], training=True, dataset_dir=data, **places, **overrides)
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    run_workflow(workflow)
     return Path(workflow.parser.get_parsed_content("ckpt_dir")) / "model.pt"
