@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, one_line
 
 __all__ = ["BestCheckpoint", "ResumableState"]
 
@@ -42,6 +43,7 @@ class BestCheckpoint:
     def __call__(self, engine: Engine) -> None:
         """Save if this validation is the best so far."""
         metric = float(engine.state.metrics[engine.state.key_metric_name])
+        metric = -math.inf if math.isnan(metric) else metric  # nothing is greater than NaN
         if self.best is not None and not metric > self.best:
             return
         self.best = metric
@@ -92,10 +94,14 @@ class ResumableState:
         """Take up a written state."""
         if not self.path.is_file():
             raise InputError("no training to resume", where=self.path, cure="Start it without --resume")
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
-        for name, value in self.objects.items():
-            _unwrapped(value).load_state_dict(state[name])
-        engine.state.iteration, engine.state.epoch = state["engine"]["iteration"], state["engine"]["epoch"]
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            for name, value in self.objects.items():
+                _unwrapped(value).load_state_dict(state[name])
+            engine.state.iteration, engine.state.epoch = state["engine"]["iteration"], state["engine"]["epoch"]
+        except Exception as error:
+            cure = "Resume with the plan it was trained with, or start without --resume"
+            raise InputError("cannot be resumed", where=self.path, got=one_line(error), cure=cure) from error
         logger.info("resumed after epoch %d", engine.state.epoch)
 
 

@@ -38,7 +38,7 @@ class TrainingProgress:
         self.labels = tuple(labels)
         self.metric = metric
         self._began = 0.0
-        self._first = 0.0
+        self._first: float | None = None
         self._loss = 0.0
         self._validated = False
         self._bar = _bar()
@@ -53,10 +53,8 @@ class TrainingProgress:
         engine.add_event_handler(Events.COMPLETED, self._stop)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, _: Engine) -> None:
         self._began = time.monotonic()
-        if engine.state.iteration:
-            self._first = self.schedule.progress(engine)
         if self._bar.console.is_terminal and idist.get_rank() == 0:
             self._bar.start()
 
@@ -64,6 +62,8 @@ class TrainingProgress:
         self._validated = True
 
     def _advance(self, engine: Engine) -> None:
+        if self._first is None:  # only now is a resumed state taken up
+            self._first = self.schedule.progress(engine)
         output = engine.state.output
         loss = float((output[0] if isinstance(output, list) else output)["loss"])
         first = (engine.state.iteration - 1) % engine.state.epoch_length == 0
@@ -75,7 +75,7 @@ class TrainingProgress:
         if idist.get_rank() != 0:
             return
         spent, done = time.monotonic() - self._began, self.schedule.progress(engine)
-        left = spent / max(done - self._first, 1e-6) * (1.0 - done)
+        left = spent / max(done - (self._first or 0.0), 1e-6) * (1.0 - done)
         line = f"epoch {engine.state.epoch}/{engine.state.max_epochs}  loss {self._loss:.4f}"
         state = self.validator.state
         if self._validated:
