@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from pipeline import __version__
 from pipeline.errors import InputError, find_input_error
@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 1 for unusable input, 3 where some cases failed."""
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
-        _set_up_logging(verbose=arguments.verbose)
+        machine_reads_output = getattr(arguments, "json", False)
+        _set_up_logging(verbose=arguments.verbose, stream=sys.stderr if machine_reads_output else sys.stdout)
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except KeyboardInterrupt:
@@ -123,17 +124,17 @@ def _build_parser() -> _Parser:
     return parser
 
 
-def _set_up_logging(*, verbose: bool) -> None:
-    """Our own messages plainly to standard output; the libraries' only when asked for."""
+def _set_up_logging(*, verbose: bool, stream: TextIO) -> None:
+    """Our own messages, plainly; the libraries' only when asked for."""
     import warnings
 
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(message)s"))
     ours = logging.getLogger("pipeline")
     ours.handlers, ours.propagate = [handler], False
     ours.setLevel(logging.DEBUG if verbose else logging.INFO)
     if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stdout)
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=stream)
     else:
         warnings.simplefilter("ignore")
         for name in ("ignite", "monai.data.nvimgcodec_pydicom_plugin"):

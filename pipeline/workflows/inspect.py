@@ -61,7 +61,8 @@ def inspect(path: Path) -> list[Finding]:
         [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     )
     images = [file for file in files if file.name.lower().endswith(IMAGE_SUFFIXES)]
-    findings = list(_series(path, files)) + [_image(file, path) for file in images]
+    series = sorted(_series(path, files), key=lambda one: (one.path, one.number or 0))
+    findings = series + [_image(file, path) for file in images]
     if not findings:
         raise InputError("holds no image", where=path, expected="DICOM, NIfTI, NRRD, MHA or a picture")
     return findings
