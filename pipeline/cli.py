@@ -9,7 +9,8 @@ import argparse
 import difflib
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -32,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 1 for unusable input, 3 where some cases failed."""
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
-        machine_reads_output = getattr(arguments, "json", False)
-        _set_up_logging(verbose=arguments.verbose, stream=sys.stderr if machine_reads_output else sys.stdout)
         command: Callable[[argparse.Namespace], int] = arguments.command
-        return command(arguments)
+        stream = sys.stderr if getattr(arguments, "json", False) else sys.stdout
+        with _messages(verbose=arguments.verbose, stream=stream):
+            return command(arguments)
     except KeyboardInterrupt:
         sys.stderr.write("medpipe: interrupted\n")
         return EXIT_INTERRUPTED
@@ -124,21 +125,25 @@ def _build_parser() -> _Parser:
     return parser
 
 
-def _set_up_logging(*, verbose: bool, stream: TextIO) -> None:
-    """Our own messages, plainly; the libraries' only when asked for."""
+@contextmanager
+def _messages(*, verbose: bool, stream: TextIO) -> Iterator[None]:
+    """Our own messages, plainly; the libraries' and their warnings only when asked for."""
     import warnings
 
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    ours = logging.getLogger("pipeline")
-    ours.handlers, ours.propagate = [handler], False
-    ours.setLevel(logging.DEBUG if verbose else logging.INFO)
-    if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=stream)
-    else:
-        warnings.simplefilter("ignore")
-        for name in ("ignite", "monai.data.nvimgcodec_pydicom_plugin"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
+    logger = logging.getLogger(None if verbose else "pipeline")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    with warnings.catch_warnings():
+        if not verbose:
+            warnings.simplefilter("ignore")
+            for name in ("ignite", "monai.data.nvimgcodec_pydicom_plugin"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
 
 def _write(text: str) -> None:

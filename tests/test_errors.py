@@ -27,36 +27,46 @@ def test_an_input_error_outlives_a_process_boundary() -> None:
     assert str(error) == "a.nii: is empty"
 
 
-def _chain(*, explicit: bool) -> BaseException:
+def _read() -> None:
+    raise InputError("is empty", where="a.nii")
+
+
+def _load(*, explicit: bool) -> None:
     try:
-        try:
-            try:
-                raise InputError("is empty", where="a.nii")
-            except InputError as error:
-                if explicit:
-                    raise RuntimeError("applying transform") from error
-                raise RuntimeError("applying transform")  # noqa: B904 - the implicit context is what is tested
-        except RuntimeError as error:
-            raise KeyError("instantiating") from error
-    except KeyError as error:
-        return error
+        _read()
+    except InputError as error:
+        if explicit:
+            raise RuntimeError("applying transform") from error
+        raise RuntimeError("applying transform")  # noqa: B904 - the implicit context is what is tested
+
+
+def _instantiate(*, explicit: bool) -> None:
+    try:
+        _load(explicit=explicit)
+    except RuntimeError as error:
+        raise KeyError("instantiating") from error
+
+
+def _go_another_way() -> None:
+    try:
+        _read()
+    except InputError:
+        raise RuntimeError("is another matter") from None
 
 
 @pytest.mark.parametrize("explicit", [True, False], ids=["raise from", "implicit context"])
 def test_the_input_error_behind_other_errors_is_found(explicit: bool) -> None:
-    assert str(find_input_error(_chain(explicit=explicit))) == "a.nii: is empty"
-    assert one_line(_chain(explicit=explicit)) == "a.nii: is empty"
+    with pytest.raises(KeyError) as caught:
+        _instantiate(explicit=explicit)
+    assert str(find_input_error(caught.value)) == "a.nii: is empty"
+    assert one_line(caught.value) == "a.nii: is empty"
 
 
-def test_an_error_without_an_input_error_behind_it_has_none() -> None:
-    try:
-        try:
-            raise InputError("is handled")
-        except InputError:
-            raise RuntimeError("is another matter") from None
-    except RuntimeError as error:
-        assert find_input_error(error) is None
-        assert one_line(error) == "RuntimeError: is another matter"
+def test_an_error_that_was_dealt_with_is_not_found() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        _go_another_way()
+    assert find_input_error(caught.value) is None
+    assert one_line(caught.value) == "RuntimeError: is another matter"
 
 
 def test_a_foreign_error_is_told_in_one_line_by_its_innermost_cause() -> None:

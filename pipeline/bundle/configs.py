@@ -322,7 +322,7 @@ def _validate_section(plan: Plan) -> Config:
         "key_metric": {"val_mean_dice": {"_target_": "MeanDice", "include_background": False,
                                          "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}},
         "best": {"_target_": "pipeline.handlers.BestCheckpoint", "network": "$@ema.ema_model",
-                 "path": "$@ckpt_dir + '/model.pt'"},
+                 "path": "$@ckpt_dir + '/model.pt'", "split": "@split"},
         "handlers": [_shared("@validate::best")],
         "evaluator": {"_target_": "SupervisedEvaluator", "device": "@device",
                       "val_data_loader": "@validate::dataloader", "network": "$@ema.ema_model",

@@ -63,8 +63,9 @@ def intensities(plan: Plan) -> list[Config]:
     if rule.kind == "percentile":
         return [_percentiles(rule.lower, rule.upper)]
     if rule.kind == "zscore":
-        clip = [] if rule.clip_percentiles is None else [_percentiles(*rule.clip_percentiles)]
-        return [*clip, {"_target_": "NormalizeIntensityd", "keys": ["image"], "nonzero": rule.region == "foreground",
+        foreground = rule.region == "foreground"
+        clip = [] if rule.clip_percentiles is None else [_percentiles(*rule.clip_percentiles, rescale=not foreground)]
+        return [*clip, {"_target_": "NormalizeIntensityd", "keys": ["image"], "nonzero": foreground,
                         "channel_wise": True}]  # fmt: skip
     clip = [] if rule.clip is None else [{"_target_": "ThresholdIntensityd", "keys": ["image"], "threshold": bound,
                                           "above": above, "cval": bound}
@@ -129,6 +130,9 @@ def _scale(low: float, high: float) -> Config:
             "b_max": 1.0, "clip": True}  # fmt: skip
 
 
-def _percentiles(lower: float, upper: float) -> Config:
+def _percentiles(lower: float, upper: float, *, rescale: bool = True) -> Config:
+    if not rescale:  # the background keeps its 0
+        return {"_target_": "ClipIntensityPercentilesd", "keys": ["image"], "lower": lower, "upper": upper,
+                "channel_wise": True}  # fmt: skip
     return {"_target_": "ScaleIntensityRangePercentilesd", "keys": ["image"], "lower": lower, "upper": upper,
             "b_min": 0.0, "b_max": 1.0, "clip": True, "channel_wise": True}  # fmt: skip

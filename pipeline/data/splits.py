@@ -27,12 +27,13 @@ class DataSplit:
     """The labelled cases of a folder, dealt by patient into test and folds.
 
     The deal is kept in a datalist file beside the weights, so that a later evaluation knows which cases the weights
-    have seen. Where the file lists none of the folder's cases, training deals them anew and replaces it. The file has
-    the form of MONAI's Auto3DSeg datalists: ``{"test": [...], "training": [{"image", "label", "fold", ...}]}``.
+    have seen. Where the file lists none of the folder's cases, training deals them anew; :meth:`save` then replaces
+    the file, at the same time as the weights. The file has the form of MONAI's Auto3DSeg datalists:
+    ``{"test": [...], "training": [{"image", "label", "fold", ...}]}``.
 
     Args:
         dataset_dir: see :func:`pipeline.data.find_pairs`.
-        datalist_file: where the deal is read and written.
+        datalist_file: where an earlier deal is read from and a new one is saved.
         test_fraction: share of the patients kept for testing.
         folds: number of folds of the other patients.
         seed: seed of the deal; the same patients and seed always give the same deal.
@@ -58,11 +59,20 @@ class DataSplit:
         pattern = re.compile(patient_pattern) if patient_pattern else None
         self.cases = [{**case, "patient": _patient(case["name"], pattern)} for case in find_pairs(dataset_dir)]
         self._place = self._read_places()
+        self._dealt = False
 
     def training(self, fold: int) -> list[Case]:
-        """The cases of all folds but one, dealt now (and written) if this folder's cases were not dealt before."""
+        """The cases of all folds but one, dealt now if this folder's cases were not dealt before."""
         self._deal_if_new()
         self._check_fold(fold)
+        unlisted = len(self._placed(lambda place: place is None))
+        if unlisted:
+            logger.warning(
+                "%d of %d cases are not in %s and are left out; delete it to deal all anew",
+                unlisted,
+                len(self.cases),
+                self.datalist_file,
+            )
         return self._placed(lambda place: place not in (None, "test", fold))
 
     def validation(self, fold: int) -> list[Case]:
@@ -131,9 +141,17 @@ class DataSplit:
         place: dict[str, int | str] = dict.fromkeys(order[:tested], "test")
         place.update({patient: i % self.folds for i, patient in enumerate(order[tested:])})
         self._place = {case["name"]: place[case["patient"]] for case in self.cases}
-        self._write()
+        self._dealt = True
 
-    def _write(self) -> None:
+    def save(self) -> None:
+        """Write the deal, if it is a new one; whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        if not self._dealt:
+            return
+
         def entry(case: Case) -> Case:
             files = {key: Path(os.path.relpath(case[key], self.root)).as_posix() for key in ("image", "label")}
             return {"name": case["name"], "patient": case["patient"], **files}
@@ -148,11 +166,14 @@ class DataSplit:
                 for case in self._placed(lambda place: place != "test")
             ],
         }
-        self.datalist_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.datalist_file.with_name(f".{self.datalist_file.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self.datalist_file)
-        logger.info("wrote the split of %d cases to %s", len(self.cases), self.datalist_file)
+        temporary = self.datalist_file.with_name(f".{os.getpid()}.{self.datalist_file.name}")
+        try:
+            self.datalist_file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            temporary.replace(self.datalist_file)
+        except OSError as error:
+            raise InputError("cannot be written", where=self.datalist_file, got=error.strerror) from None
+        self._dealt = False
 
 
 def _patient(name: str, pattern: re.Pattern[str] | None) -> str:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from ignite import distributed as idist
@@ -20,6 +20,10 @@ __all__ = ["BestCheckpoint", "ResumableState"]
 logger = logging.getLogger(__name__)
 
 
+class _Split(Protocol):
+    def save(self) -> None: ...
+
+
 class BestCheckpoint:
     """Keep the weights with the best key metric of a validator.
 
@@ -29,11 +33,13 @@ class BestCheckpoint:
     Args:
         network: whose weights are kept, for example the moving average of the trained ones.
         path: the file.
+        split: saved just before the weights, which it must always describe.
     """
 
-    def __init__(self, *, network: torch.nn.Module, path: str | Path) -> None:
+    def __init__(self, *, network: torch.nn.Module, path: str | Path, split: _Split | None = None) -> None:
         self.network = network
         self.path = Path(path).expanduser()
+        self.split = split
         self.best: float | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -48,6 +54,8 @@ class BestCheckpoint:
             return
         self.best = metric
         if idist.get_rank() == 0:
+            if self.split is not None:
+                self.split.save()
             weights = {key: value.detach().cpu() for key, value in _unwrapped(self.network).state_dict().items()}
             _save(weights, self.path)
 

@@ -19,7 +19,7 @@ AFFINE_TOLERANCE_MM = 1e-2
 
 
 class CheckImaged(MapTransform):  # type: ignore[misc]
-    """Refuse images that a network cannot use: a wrong channel count or rank, NaN or infinite voxels.
+    """Refuse images that a network cannot use: a wrong channel count or rank, NaN, infinite or constant voxels.
 
     Args:
         keys: channel-first images, shape (C, X, Y[, Z]).
@@ -49,6 +49,7 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
                 )
             if 0 in image.shape:
                 raise InputError("has an axis of length 0", where=source, got=tuple(image.shape[1:]))
+            self._check_grid(image)
             unusable = int(image.numel() - torch.isfinite(torch.as_tensor(image)).sum())
             if unusable:
                 raise InputError(
@@ -56,7 +57,18 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
                     where=source,
                     cure="Repair the image; medpipe does not guess their values",
                 )
+            if image.min() == image.max():
+                raise InputError("all voxels have one value", where=source, got=f"{float(image.min()):g}")
         return dict(data)
+
+    def _check_grid(self, image: Any) -> None:
+        affine = getattr(image, "affine", None)
+        if affine is not None and not abs(float(np.linalg.det(np.asarray(affine, dtype=float)))) > 0:
+            raise InputError(
+                "the affine is singular, so that the image has no place and size",
+                where=source_of(image),
+                cure="Repair the header",
+            )
 
 
 class CheckLabeld(MapTransform):  # type: ignore[misc]

@@ -17,6 +17,7 @@ from pipeline.errors import InputError, one_line
 __all__ = ["CaseReader"]
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
 class CaseReader(ImageReader):  # type: ignore[misc]
@@ -63,6 +64,8 @@ class CaseReader(ImageReader):  # type: ignore[misc]
             raise
         except Exception as error:
             raise InputError("cannot be read", where=first, got=one_line(error), cure="Is it whole?") from error
+        if array.dtype.kind not in _REAL_KINDS:  # MONAI would drop the imaginary part
+            raise InputError("voxels are not plain numbers", where=first, got=array.dtype)
         return array, meta
 
     def _reader(self, paths: tuple[Path, ...]) -> tuple[Any, Any]:

@@ -142,6 +142,8 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, lik
 
 def _in_geometry_of(source: Any, labels: np.ndarray) -> Any:
     """A label map with the geometry of a NIfTI image, and nothing else of it: its texts may name the patient."""
+    if set(source.shape[3:]) == {1}:  # keep axes of length 1
+        labels = labels.reshape(source.shape)
     # NIfTI-2 holds 64-bit numbers, which NIfTI-1 would round.
     image = (nib.Nifti2Image if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Image)(labels, None)
     for field in _GEOMETRY_FIELDS:

@@ -46,11 +46,16 @@ def test_no_patient_is_in_two_parts(
 
 def test_the_deal_is_the_same_for_the_same_seed_and_is_read_again(tmp_path: Path) -> None:
     root = _data_set(tmp_path, [f"c{i}" for i in range(20)])
-    first = _names(_split(root, seed=3).validation(1))
+    split = _split(root, seed=3)
+    first = _names(split.validation(1))
+    assert not (root / "datalist.json").exists(), "a split is written with the weights that it made, not before"
+    split.save()
     written = (root / "datalist.json").read_text()
     assert _names(_split(root, seed=99).validation(1)) == first, "an existing datalist decides, not the seed"
     (root / "datalist.json").unlink()
-    assert _names(_split(root, seed=3).validation(1)) == first
+    again = _split(root, seed=3)
+    assert _names(again.validation(1)) == first
+    again.save()
     assert (root / "datalist.json").read_text() == written
     content = json.loads(written)
     assert {entry["fold"] for entry in content["training"]} == {0, 1, 2, 3, 4}
@@ -61,6 +66,7 @@ def test_unlisted_cases_are_held_out_unless_their_patient_was_trained_on(tmp_pat
     root = _data_set(tmp_path, [f"p{i}_0" for i in range(10)])
     split = _split(root, patient_pattern=r"^(p\d+)_")
     split.training(0)
+    split.save()
     trained = sorted(_names(split.training(0)))[0]
     _data_set(root, [f"{trained[:-2]}_1", "new_0"])
     again = _names(_split(root, patient_pattern=r"^(p\d+|new)_").held_out())
@@ -70,7 +76,9 @@ def test_unlisted_cases_are_held_out_unless_their_patient_was_trained_on(tmp_pat
 
 def test_cases_that_the_datalist_does_not_know_are_all_held_out_and_never_dealt(tmp_path: Path) -> None:
     root = _data_set(tmp_path / "a", [f"a{i}" for i in range(10)])
-    _split(root).training(0)
+    first = _split(root)
+    first.training(0)
+    first.save()
     other = _data_set(tmp_path / "b", ["b0", "b1"])
     split = DataSplit(dataset_dir=other, datalist_file=root / "datalist.json")
     assert _names(split.held_out()) == {"b0", "b1"}
@@ -81,6 +89,7 @@ def test_data_that_was_all_used_for_training_is_refused(tmp_path: Path) -> None:
     root = _data_set(tmp_path, [f"c{i}" for i in range(10)])
     split = _split(root)
     split.training(0)
+    split.save()
     for name in _names(split.held_out()):
         for kind in ("images", "labels"):
             (root / kind / f"{name}.nii.gz").unlink()

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from monai.data import MetaTensor
+from monai.transforms import LoadImaged
+from PIL import Image
+
+from pipeline.data.phantoms import make_phantom, write_phantom_dicom
+from pipeline.errors import InputError, find_input_error
+from pipeline.transforms import CaseReader
+
+SHAPE = (7, 6, 5)
+OBLIQUE = np.array([[0.8, -0.6, 0.3, -11.0], [0.5, 1.1, -0.2, 20.5], [-0.3, 0.4, 2.5, 7.25], [0, 0, 0, 1]])
+FLIPPED = np.array([[-0.75, 0, 0, 30.0], [0, 0, -2.5, -4.5], [0, 1.25, 0, 8.0], [0, 0, 0, 1]])
+
+
+def _load(path: Any, **reader: Any) -> MetaTensor:
+    return LoadImaged("image", reader=CaseReader(**reader), ensure_channel_first=True)({"image": path})["image"]
+
+
+def _refusal(path: Any) -> str:
+    with pytest.raises(Exception, match=r".") as caught:
+        _load(path)
+    error = find_input_error(caught.value)
+    assert error is not None, f"{path} raised {caught.value!r}"
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def _voxels(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    return np.random.default_rng(3).integers(-1000, 3000, shape).astype(np.int16)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("affine", [OBLIQUE, FLIPPED], ids=["oblique", "flipped"])
+def test_a_nifti_keeps_its_voxels_and_its_affine(tmp_path: Path, affine: np.ndarray, suffix: str) -> None:
+    path = tmp_path / f"case{suffix}"
+    nib.save(nib.Nifti1Image(_voxels(), affine), path)
+    image = _load(path)
+    np.testing.assert_array_equal(image.numpy(), _voxels()[np.newaxis])
+    # The header holds float32; the numbers above need no more than its 24 bits of precision.
+    np.testing.assert_array_equal(image.affine.numpy(), affine.astype(np.float32))
+    assert image.meta["filename_or_obj"] == str(path)
+
+
+def test_the_slope_and_intercept_of_a_nifti_are_applied(tmp_path: Path) -> None:
+    stored = nib.Nifti1Image(_voxels(), OBLIQUE)
+    stored.header.set_slope_inter(0.5, -1024)
+    path = tmp_path / "case.nii.gz"
+    nib.save(stored, path)
+    assert nib.load(path).dataobj.slope == 0.5
+    # Halves of 16-bit integers are exact in float32.
+    np.testing.assert_array_equal(_load(path).numpy()[0], nib.load(path).dataobj.get_unscaled() * 0.5 - 1024)
+
+
+def test_a_trailing_axis_of_one_is_the_channel(tmp_path: Path) -> None:
+    path = tmp_path / "case.nii.gz"
+    nib.save(nib.Nifti1Image(_voxels((*SHAPE, 1)), OBLIQUE), path)
+    image = _load(path)
+    assert image.shape == (1, *SHAPE)
+    np.testing.assert_array_equal(image.numpy()[0], _voxels((*SHAPE, 1))[..., 0])
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_voxels_of_nrrd_and_mha_lie_where_simpleitk_says(tmp_path: Path, suffix: str) -> None:
+    written = SimpleITK.GetImageFromArray(_voxels(SHAPE[::-1]))
+    turn, _ = np.linalg.qr(OBLIQUE[:3, :3])
+    turn *= np.sign(np.linalg.det(turn))  # ITK wants a rotation
+    written.SetDirection(turn.ravel().tolist())
+    written.SetSpacing([0.5, 1.25, 3.0])
+    written.SetOrigin([-12.5, 40.0, 7.75])
+    path = tmp_path / f"case{suffix}"
+    SimpleITK.WriteImage(written, str(path))
+    image = _load(path)
+    assert image.shape == (1, *SHAPE)
+    reference = SimpleITK.ReadImage(str(path))
+    for index in [(0, 0, 0), (6, 0, 0), (0, 5, 0), (0, 0, 4), (3, 2, 1)]:
+        x, y, z = reference.TransformIndexToPhysicalPoint(index)
+        # LPS to RAS turns the first two axes round. The text headers give about 10 digits.
+        np.testing.assert_allclose((image.affine.numpy() @ (*index, 1))[:3], (-x, -y, z), atol=1e-6)
+        assert image[(0, *index)] == reference.GetPixel(index)
+
+
+def test_a_png_has_its_columns_first(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).integers(0, 256, (4, 9), dtype=np.uint8)
+    Image.fromarray(rows).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(_load(tmp_path / "a.png").numpy(), rows.T[np.newaxis])
+    colours = np.random.default_rng(2).integers(0, 256, (4, 9, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(_load(tmp_path / "b.png").numpy(), colours.transpose(2, 1, 0))
+
+
+def test_several_files_are_the_channels(tmp_path: Path) -> None:
+    for name, factor in (("a", 1), ("b", 2)):
+        nib.save(nib.Nifti1Image(_voxels() * factor, OBLIQUE), tmp_path / f"{name}.nii.gz")
+    image = _load([tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"])
+    np.testing.assert_array_equal(image.numpy(), np.stack([_voxels(), _voxels() * 2]))
+
+
+def test_a_missing_second_channel_is_the_one_that_is_named(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(_voxels(), OBLIQUE), tmp_path / "a.nii.gz")
+    # MONAI's loader stops at a list with a missing path before any reader is asked.
+    reader = CaseReader()
+    with pytest.raises(InputError, match=r"b\.nii\.gz: no such file or folder"):
+        reader.get_data(reader.read([tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"]))
+
+
+def test_a_dicom_folder_and_one_of_its_files(tmp_path: Path) -> None:
+    phantom = make_phantom(2, shape=(12, 10, 4), spacing_mm=(2.0, 2.5, 3.0))
+    folder = write_phantom_dicom(phantom, tmp_path / "series")
+    image = _load(folder)
+    # Stored as integers, rounded towards zero.
+    np.testing.assert_array_equal(image.numpy()[0], np.trunc(phantom.image + 1024) - 1024)
+    np.testing.assert_allclose(image.affine.numpy(), phantom.affine, atol=1e-6)  # DICOM's decimal strings
+    np.testing.assert_array_equal(_load(folder, series=1).numpy(), image.numpy())
+    files = sorted(folder.iterdir())
+    np.testing.assert_array_equal(_load(files).numpy(), image.numpy())
+
+
+def test_a_dicom_folder_with_a_missing_slice_is_refused_and_not_read_otherwise(tmp_path: Path) -> None:
+    folder = write_phantom_dicom(make_phantom(2, shape=(12, 10, 6)), tmp_path / "series")
+    by_place = sorted(folder.iterdir(), key=lambda path: float(pydicom.dcmread(path).ImagePositionPatient[2]))
+    by_place[2].unlink()
+    assert "missing slice" in _refusal(folder)
+
+
+def test_a_big_endian_nifti_is_read_as_any_other(tmp_path: Path) -> None:
+    header = nib.Nifti1Image(_voxels(), OBLIQUE).header.as_byteswapped(">")
+    nib.save(nib.Nifti1Image(_voxels().astype(">i2"), OBLIQUE, header=header), tmp_path / "a.nii")
+    assert (tmp_path / "a.nii").read_bytes()[:4] == b"\x00\x00\x01\x5c"  # 348, the size of the header
+    np.testing.assert_array_equal(_load(tmp_path / "a.nii").numpy()[0], _voxels())
+
+
+@pytest.mark.parametrize("kind", ["complex64", [("R", "u1"), ("G", "u1"), ("B", "u1")]], ids=["complex", "colour"])
+def test_voxels_that_are_not_plain_numbers_are_refused(tmp_path: Path, kind: Any) -> None:
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, dtype=kind), OBLIQUE), tmp_path / "a.nii")
+    assert f"{tmp_path / 'a.nii'}: voxels are not plain numbers (got " in _refusal(tmp_path / "a.nii")
+
+
+def _truncated(path: Path) -> None:
+    whole = gzip.compress(nib.Nifti1Image(_voxels((32, 32, 32)), OBLIQUE).to_bytes())
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def _random(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(5).bytes(2000))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("a.nii.gz", _truncated, "cannot be read"),
+        ("a.nii.gz", _random, "cannot be read"),
+        ("a.nii", _random, "cannot be read"),
+        ("a.png", _random, "cannot be read"),
+        ("a.nrrd", _random, "cannot be read"),
+        ("a.mha", _random, "cannot be read"),
+        ("a.nii.gz", Path.touch, "file is empty"),
+        ("a.dcm", Path.touch, "file is empty"),
+        ("a.dcm", _random, "is not DICOM"),
+    ],
+)
+def test_a_spoilt_file_is_refused_by_name(tmp_path: Path, name: str, spoil: Any, message: str) -> None:
+    spoil(tmp_path / name)
+    refusal = _refusal(tmp_path / name)
+    assert message in refusal
+    assert name in refusal
+
+
+def test_a_missing_file_and_an_empty_folder_are_refused_by_name(tmp_path: Path) -> None:
+    reader = CaseReader()
+    with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file or folder"):
+        reader.get_data(reader.read(tmp_path / "absent.nii.gz"))
+    assert str(tmp_path / "absent.nii.gz") in _refusal(tmp_path / "absent.nii.gz")
+    (tmp_path / "folder").mkdir()
+    assert str(tmp_path / "folder") in _refusal(tmp_path / "folder")
