@@ -85,7 +85,11 @@ def _build_parser() -> _Parser:
     sub.add_argument("bundle", metavar="BUNDLE")
     sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
     sub.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="folder for weights and curves (default: the bundle)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="folder for weights and curves (default: the bundle; for one of medpipe's own, BUNDLE_training)",
     )
     sub.add_argument("--epochs", type=int)
     sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")
@@ -99,7 +103,7 @@ def _build_parser() -> _Parser:
     sub.add_argument("bundle", metavar="BUNDLE")
     sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
     sub.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="folder for the tables (default: the bundle's eval/)"
+        "-o", "--output", type=Path, metavar="OUT", default=Path("evaluation"), help="default: evaluation/"
     )
     sub.add_argument(
         "--subset", choices=["test", "validation", "training", "all"], help="default: test, the held-out cases"

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from monai.bundle import ConfigParser
-from monai.bundle.utils import ID_SEP_KEY
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
 
 from pipeline.bundle.locate import running_workflow
 from pipeline.bundle.memory import keep_freed_memory
@@ -60,14 +60,16 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check_overrides() -> None:
-    """An override that is misspelt would be added to the config and do nothing."""
+    """An override that is misspelt, or meant for another config, would be added to the config and do nothing."""
     workflow = running_workflow()
     if workflow is None:
         return
-    known: set[str] = set()
+    given = set(workflow.parser.get())
+    known = set(DEFAULT_EXP_MGMT_SETTINGS["mlflow"]["configs"])  # which --tracking adds
     for file in Path(workflow.config_root_path).glob("*.json"):
         if file.name != "metadata.json":
-            known |= {key.split(ID_SEP_KEY)[0].lstrip("+") for key in ConfigParser.load_config_file(str(file))}
+            keys = {key.split(ID_SEP_KEY)[0].lstrip("+") for key in ConfigParser.load_config_file(str(file))}
+            known |= keys if keys <= given else set()  # else it is not among the configs of this run
     for key in workflow.parser.get():
         if key not in known and not key.startswith("_"):
             near = difflib.get_close_matches(key, sorted(known), n=1)

@@ -16,16 +16,20 @@ def train(bundle: str | Path, *, data: Path, output: Path | None = None, **overr
     Args:
         bundle: folder or name of a bundle.
         data: see :func:`pipeline.data.find_pairs`.
-        output: folder for ``model.pt``, ``datalist.json``, the resumable state, curves and table; the bundle's own
-            ``models/`` and ``output/`` when absent.
+        output: folder for ``model.pt``, ``datalist.json``, the resumable state, curves and table. When absent, a bundle
+            given by its folder is trained in place (``models/`` and ``output/``), and a bundle given by name, which is
+            medpipe's own, into ``<name>_training`` in the working directory.
         overrides: top-level entries of ``train.json``, such as ``epochs``, ``time_budget_minutes`` or ``resume``.
 
     Returns:
         The weights.
     """
+    root = find_bundle(bundle)
+    if output is None and not Path(bundle).expanduser().is_dir():
+        output = Path(f"{root.name}_training")
     folder = None if output is None else output.expanduser().resolve()
     workflow = open_workflow(
-        find_bundle(bundle), ["train"], training=True, dataset_dir=data, ckpt_dir=folder, output_dir=folder, **overrides
+        root, ["train"], training=True, dataset_dir=data, ckpt_dir=folder, output_dir=folder, **overrides
     )
     run_workflow(workflow)
     return Path(workflow.parser.get_parsed_content("ckpt_dir")) / "model.pt"

@@ -45,6 +45,34 @@ def test_an_unknown_override_is_refused_with_the_nearest_known_one(
     assert refusal == f"unknown override --{key}. {cure}"
 
 
+@pytest.mark.parametrize(("config", "key"), [("train", "weights"), ("train", "subset"), ("inference", "epochs")])
+def test_an_override_that_only_another_config_knows_is_refused(
+    whole_bundle: Path, tmp_path: Path, config: str, key: str
+) -> None:
+    assert _refusal(whole_bundle, config, dataset_dir=tmp_path, **{key: 3}).startswith(f"unknown override --{key}. ")
+
+
+@pytest.mark.parametrize(
+    ("configs", "overrides"),
+    [
+        (["inference"], {"series": "1", "output_dir": "masks"}),
+        (["train"], {"epochs": 1, "resume": True, "train::trainer::max_epochs": 1}),
+        (["train", "evaluate"], {"subset": "all", "weights": "a.pt", "fold": 1}),
+        (["train", "multi_gpu_train"], {"backend": "gloo", "epochs": 1}),
+        (["train"], {"tracking": "mlflow"}),
+    ],
+)
+def test_what_the_configs_of_the_run_know_may_be_overridden(
+    whole_bundle: Path, configs: list[str], overrides: dict[str, Any]
+) -> None:
+    workflow = open_workflow(whole_bundle, configs, training=True, **overrides)
+    # A list of its own, because multi_gpu_train.json starts a group of processes before.
+    workflow.parser["initialize"] = [{"_target_": "pipeline.bundle.check_run", "dataset_dir": None}]
+    with pytest.raises(Exception, match=r".") as caught:
+        workflow.initialize()
+    assert str(find_input_error(caught.value)).startswith("dataset_dir is not given")
+
+
 @pytest.mark.parametrize("config", ["inference", "train"])
 def test_no_dataset_dir_is_told_in_one_line(whole_bundle: Path, config: str) -> None:
     assert _refusal(whole_bundle, config) == "dataset_dir is not given. Pass --dataset_dir with a file or folder"
