@@ -27,6 +27,7 @@ def checks(plan: Plan, *, label: bool) -> list[Config]:
         "keys": ["image"],
         "channels": len(plan.data.channels),
         "dimensions": plan.dimensions,
+        "modality": plan.data.modality,
     }
     if not label:
         return [image]

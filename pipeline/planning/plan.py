@@ -83,7 +83,7 @@ class Data(_Section):
 
 
 class CtWindow(_Section):
-    """A window in Hounsfield units mapped to 0..1 and clipped (DICOM PS3.3 C.11.2.1.2)."""
+    """A window in Hounsfield units mapped to 0..1 and clipped (DICOM PS3.3 C.11.2.1.3.2, LINEAR_EXACT)."""
 
     kind: Literal["ct_window"]
     center_hu: float

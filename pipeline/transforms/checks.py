@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from pipeline.errors import InputError
 
 __all__ = ["CheckImaged", "CheckLabeld"]
 
+logger = logging.getLogger(__name__)
+
 AFFINE_TOLERANCE_MM = 1e-2
 
 
@@ -25,15 +28,19 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
         keys: channel-first images, shape (C, X, Y[, Z]).
         channels: the number of channels that the network takes.
         dimensions: the number of spatial axes.
+        modality: the DICOM modality that the network was made for; a series of another is used, with a warning.
 
     Raises:
         InputError: names the file and counts the voxels.
     """
 
-    def __init__(self, keys: KeysCollection, *, channels: int, dimensions: int = 3) -> None:
+    def __init__(
+        self, keys: KeysCollection, *, channels: int, dimensions: int = 3, modality: str | None = None
+    ) -> None:
         super().__init__(keys)
         self.channels = channels
         self.dimensions = dimensions
+        self.modality = modality
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the data unchanged."""
@@ -50,6 +57,7 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
             if 0 in image.shape:
                 raise InputError("has an axis of length 0", where=source, got=tuple(image.shape[1:]))
             self._check_grid(image)
+            self._check_modality(image)
             unusable = int(image.numel() - torch.isfinite(torch.as_tensor(image)).sum())
             if unusable:
                 raise InputError(
@@ -60,6 +68,16 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
             if image.min() == image.max():
                 raise InputError("all voxels have one value", where=source, got=f"{float(image.min()):g}")
         return dict(data)
+
+    def _check_modality(self, image: Any) -> None:
+        modality = getattr(image, "meta", {}).get("dicom_modality")
+        if modality and self.modality and modality != self.modality:
+            logger.warning(
+                "%s: the series is %s, but the network was made for %s: do not trust the mask",
+                source_of(image),
+                modality,
+                self.modality,
+            )
 
     def _check_grid(self, image: Any) -> None:
         affine = getattr(image, "affine", None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from monai.data import ImageReader, ITKReader, NibabelReader, PILReader
 from monai.utils import ensure_tuple
@@ -17,6 +18,7 @@ from pipeline.errors import InputError, one_line
 __all__ = ["CaseReader"]
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_AFFINE_TOLERANCE_MM = 1e-3
 _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
@@ -66,6 +68,8 @@ class CaseReader(ImageReader):  # type: ignore[misc]
             raise InputError("cannot be read", where=first, got=one_line(error), cure="Is it whole?") from error
         if array.dtype.kind not in _REAL_KINDS:  # MONAI would drop the imaginary part
             raise InputError("voxels are not plain numbers", where=first, got=array.dtype)
+        if first.name.lower().endswith(_NIFTI_SUFFIXES):
+            _check_nifti_geometry(first, np.asarray(meta["affine"], dtype=float))
         return array, meta
 
     def _reader(self, paths: tuple[Path, ...]) -> tuple[Any, Any]:
@@ -80,3 +84,16 @@ class CaseReader(ImageReader):  # type: ignore[misc]
         if first.name.lower().endswith(PICTURE_SUFFIXES):
             return PILReader(), data
         return ITKReader(), data
+
+
+def _check_nifti_geometry(path: Path, affine: np.ndarray) -> None:
+    """Refuse a header that says two things: MONAI takes the qform where the sform contradicts the voxel size."""
+    stated = nib.load(path).affine
+    if not np.allclose(stated, affine, atol=_AFFINE_TOLERANCE_MM, equal_nan=True):
+        raise InputError(
+            "sform and qform disagree about the voxel size",
+            where=path,
+            expected=f"{np.linalg.norm(affine[:3, :3], axis=0).round(4).tolist()} mm, as the qform says",
+            got=f"{np.linalg.norm(stated[:3, :3], axis=0).round(4).tolist()} mm from the sform",
+            cure="Rewrite the header so that both agree",
+        )

@@ -138,3 +138,13 @@ def test_a_label_that_lies_elsewhere_is_refused_with_both_names(affine: np.ndarr
 def test_rounding_of_the_affine_is_tolerated(affine: np.ndarray) -> None:
     label = _image(np.zeros((1, 64, 64, 2)), affine=affine)
     assert _check_label(label, _image(np.zeros((1, 64, 64, 2))))["label"] is label
+
+
+@pytest.mark.parametrize(("modality", "warned"), [("MR", False), ("CT", True), ("", False)])
+def test_a_series_of_another_modality_is_used_with_a_warning(
+    modality: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = _image(np.arange(64).reshape(1, 4, 4, 4))
+    image.meta["dicom_modality"] = modality
+    CheckImaged(["image"], channels=1, modality="MR")({"image": image})
+    assert ("the series is CT, but the network was made for MR" in caplog.text) == warned

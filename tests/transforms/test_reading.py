@@ -182,3 +182,13 @@ def test_a_missing_file_and_an_empty_folder_are_refused_by_name(tmp_path: Path) 
     assert str(tmp_path / "absent.nii.gz") in _refusal(tmp_path / "absent.nii.gz")
     (tmp_path / "folder").mkdir()
     assert str(tmp_path / "folder") in _refusal(tmp_path / "folder")
+
+
+def test_a_header_whose_sform_and_qform_disagree_on_the_voxel_size_is_refused(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), np.float32), np.diag([1.0, 1.0, 2.0, 1.0]))
+    image.set_qform(np.diag([1.0, 1.0, 2.0, 1.0]), code=1)
+    image.set_sform(np.diag([3.0, 1.0, 2.0, 1.0]), code=1)
+    nib.save(image, tmp_path / "two.nii.gz")
+    assert nib.load(tmp_path / "two.nii.gz").header.get_zooms() == (1.0, 1.0, 2.0)
+    with pytest.raises(InputError, match=r"two\.nii\.gz: sform and qform disagree"):
+        CaseReader().get_data(CaseReader().read(tmp_path / "two.nii.gz"))
