@@ -1,5 +1,6 @@
 """Plans: everything that tells one bundle from another, validated."""
 
-from pipeline.planning.plan import Code, Label, Plan, load_plan
+from pipeline.planning.loading import load_plan
+from pipeline.planning.plan import Code, Label, Plan
 
 __all__ = ["Code", "Label", "Plan", "load_plan"]

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from typing_extensions import Self
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.errors import InputError
-
-__all__ = ["Code", "Label", "Plan", "load_plan"]
+__all__ = ["Code", "CtWindow", "Fixed", "Label", "Percentile", "Plan", "Preprocessing", "ZScore"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -98,7 +92,7 @@ class Percentile(_Section):
     upper: Annotated[float, Field(ge=0, le=100)] = 99.5
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> Percentile:
         if self.lower >= self.upper:
             raise ValueError("lower must be below upper")
         return self
@@ -226,7 +220,7 @@ class Inference(_Section):
 
 
 class Plan(_Section):
-    """A bundle's plan; ``load_plan`` reads it from YAML."""
+    """A bundle's plan; :func:`pipeline.planning.load_plan` reads it from YAML."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     title: str
@@ -254,7 +248,7 @@ class Plan(_Section):
         return network
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> Plan:
         first = 1 if self.task == "segmentation" else 0
         values = [label.value for label in self.labels]
         if values != list(range(first, first + len(values))):
@@ -274,54 +268,3 @@ class Plan(_Section):
     def channel_count(self) -> int:
         """Channels of the network's output: background and labels, or the classes."""
         return len(self.labels) + (1 if self.task == "segmentation" else 0)
-
-
-def load_plan(path: Path) -> Plan:
-    """Read and validate a plan.
-
-    Args:
-        path: a YAML file, usually ``bundles/<name>/plan.yaml``.
-
-    Raises:
-        InputError: the file is missing, is not YAML, or a field is missing, unknown or out of range; names the field.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("no such plan", where=path, cure="Give a bundle's folder that holds a plan.yaml") from None
-    except yaml.YAMLError as error:
-        raise InputError("is not valid YAML", where=path, got=error) from None
-    if not isinstance(raw, dict):
-        raise InputError("is not a plan", where=path, expected="a mapping of fields", got=type(raw).__name__)
-    try:
-        return Plan.model_validate(raw)
-    except ValidationError as error:
-        problems = "; ".join(_describe(problem) for problem in error.errors())
-        raise InputError(problems, where=path) from None
-
-
-def _describe(problem: Any) -> str:
-    """One problem of pydantic's list as ``field: what (got value)``, with the nearest name for an unknown field."""
-    location = [str(part) for part in problem["loc"]]
-    field = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        return f"{field}: unknown field" + (f", did you mean {near[0]}?" if near else f" (known: {', '.join(known)})")
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "missing" or not field:
-        return f"{field}: {message}".removeprefix(": ")
-    return f"{field}: {message} (got {problem['input']!r})"
-
-
-def _fields_at(location: list[str]) -> list[str]:
-    model: Any = Plan
-    for part in location:
-        if part.isdigit() or part in {"ct_window", "percentile", "zscore", "fixed"}:
-            model = {"ct_window": CtWindow, "percentile": Percentile, "zscore": ZScore, "fixed": Fixed}.get(part, model)
-            continue
-        sections = {"labels": Label, "category": Code, "type": Code, "normalization": Preprocessing}
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation if nested else sections.get(part, model)
-    return list(model.model_fields)

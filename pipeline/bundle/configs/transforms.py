@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from pipeline.bundle.configs.parts import Config
 from pipeline.planning import Plan
 
 __all__ = ["augmentation", "checks", "geometry", "intensities", "loading"]
-
-Config = dict[str, Any]
 
 # MONAI's default axis codes, spelled out: the default depends on the image's metadata.
 _AXIS_CODES = [["L", "R"], ["P", "A"], ["I", "S"]]

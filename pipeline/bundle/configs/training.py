@@ -1,0 +1,154 @@
+"""Configs of a training: ``train.json`` and ``multi_gpu_train.json``."""
+
+from __future__ import annotations
+
+from pipeline.bundle.configs.parts import BOTH, Config, compose, inferer, network, places
+from pipeline.bundle.configs.transforms import augmentation, checks, geometry, intensities, loading
+from pipeline.planning import Plan
+
+__all__ = ["multi_gpu_config", "train_config"]
+
+
+def train_config(plan: Plan) -> Config:
+    """``train.json``: from a labelled data set to ``models/model.pt``."""
+    training = plan.training
+    names = [label.name for label in plan.labels]
+    return {
+        **places(),
+        "output_dir": "$@bundle_root + '/output'",
+        "ckpt_dir": "$@bundle_root + '/models'",
+        "datalist_file": "$@ckpt_dir + '/datalist.json'",
+        "epochs": training.epochs,
+        "time_budget_minutes": training.time_budget_minutes,
+        "val_interval": training.validate_every,
+        "early_stopping": training.early_stopping,
+        "batch_size": training.batch_size,
+        "learning_rate": training.learning_rate,
+        "num_workers": 0,
+        "fold": training.fold,
+        "seed": training.seed,
+        "resume": False,
+        **network(plan),
+        "labels": {str(label.value): label.name for label in plan.labels},
+        "split": {
+            "_target_": "pipeline.data.DataSplit",
+            "dataset_dir": "@dataset_dir",
+            "datalist_file": "@datalist_file",
+            "test_fraction": plan.data.test_fraction,
+            "folds": plan.data.folds,
+            "seed": plan.data.split_seed,
+            "patient_pattern": plan.data.patient_pattern,
+        },
+        "loss": {"_target_": "DiceCELoss", "include_background": training.include_background, "to_onehot_y": True,
+                 "softmax": True, "batch": training.batch_dice},
+        "optimizer": {"_target_": "torch.optim.AdamW", "params": "$@network.parameters()", "lr": "@learning_rate",
+                      "weight_decay": training.weight_decay},
+        "ema": {"_target_": "ignite.handlers.EMAHandler", "model": "@network", "momentum": training.ema_momentum,
+                "handle_buffers": "copy"},
+        "schedule": {"_target_": "pipeline.handlers.BudgetSchedule", "optimizer": "@optimizer",
+                     "warmup": training.warmup, "power": training.decay_power,
+                     "time_budget_minutes": "@time_budget_minutes"},
+        "train": _train_section(plan, names),
+        "validate": _validate_section(plan),
+        "initialize": [
+            {"_target_": "pipeline.bundle.check_run", "dataset_dir": "@dataset_dir", "output_dir": "@ckpt_dir"},
+            "$monai.utils.set_determinism(@seed)",
+        ],
+        "run": ["$@train::trainer.run()"],
+    }  # fmt: skip
+
+
+def multi_gpu_config(plan: Plan) -> Config:
+    """``multi_gpu_train.json``, over ``train.json``: one process per device, started by ``torchrun``."""
+    return {
+        "backend": "$'nccl' if torch.cuda.is_available() else 'gloo'",
+        "device": {"_target_": "ignite.distributed.device"},
+        "network": {
+            "_target_": "torch.nn.parallel.DistributedDataParallel",
+            "module": "$@network_def.to(@device)",
+            "device_ids": "$[@device] if @device.type == 'cuda' else None",
+        },
+        "train::sampler": {"_target_": "DistributedSampler", "dataset": "@train::dataset", "shuffle": True},
+        "train::dataloader::sampler": "@train::sampler",
+        "train::dataloader::shuffle": False,
+        "validate::sampler": {"_target_": "DistributedSampler", "dataset": "@validate::dataset", "shuffle": False},
+        "validate::dataloader::sampler": "@validate::sampler",
+        "initialize": [
+            {"_target_": "ignite.distributed.initialize", "backend": "@backend"},
+            *train_config(plan)["initialize"],
+        ],
+        "finalize": [{"_target_": "ignite.distributed.finalize"}],
+    }
+
+
+def _train_section(plan: Plan, names: list[str]) -> Config:
+    window = list(plan.preprocessing.window)
+    pad = {"_target_": "SpatialPadd", "keys": BOTH, "spatial_size": window}
+    return {
+        "deterministic_transforms": [
+            loading(BOTH), *checks(plan, label=True), *geometry(plan, BOTH), *intensities(plan), pad
+        ],
+        "random_transforms": augmentation(plan),
+        "preprocessing": {"_target_": "Compose",
+                          "transforms": "$@train::deterministic_transforms + @train::random_transforms"},
+        "dataset": {"_target_": "CacheDataset", "data": "$@split.training(@fold)", "transform": "@train::preprocessing",
+                    "cache_rate": 1.0, "num_workers": 2, "progress": False},
+        "dataloader": {"_target_": "DataLoader", "dataset": "@train::dataset", "batch_size": "@batch_size",
+                       "shuffle": True, "drop_last": True, "num_workers": "@num_workers"},
+        "inferer": {"_target_": "pipeline.inferers.AutocastInferer", "inferer": {"_target_": "SimpleInferer"}},
+        "handlers": [
+            {"_target_": "pipeline.handlers.EpochSeed", "dataset": "@train::dataset", "seed": "@seed"},
+            _shared("@schedule"),
+            {"_target_": "pipeline.handlers.GradientClipping", "network": "@network",
+             "max_norm": plan.training.gradient_clip},
+            _shared("@ema"),
+            {"_target_": "pipeline.handlers.FinalValidationHandler", "validator": "@validate::evaluator",
+             "epoch_level": True, "interval": "@val_interval"},
+            {"_target_": "pipeline.handlers.EarlyStopping", "validator": "@validate::evaluator",
+             "patience": "@early_stopping"},
+            _shared("@train::curves"),
+            {"_target_": "pipeline.handlers.TrainingProgress", "validator": "@validate::evaluator",
+             "schedule": "@schedule", "labels": names},
+            {"_target_": "pipeline.handlers.ResumableState", "path": "$@ckpt_dir + '/training_state.pt'",
+             "resume": "@resume",
+             "objects": {"network": "@network", "ema": "$@ema.ema_model", "optimizer": "@optimizer",
+                         "schedule": "@schedule", "curves": "@train::curves", "best": "@validate::best"}},
+        ],
+        "curves": {"_target_": "pipeline.handlers.TrainingCurves", "folder": "@output_dir",
+                   "validator": "@validate::evaluator", "optimizer": "@optimizer", "labels": names},
+        "trainer": {"_target_": "SupervisedTrainer", "device": "@device", "max_epochs": "@epochs",
+                    "train_data_loader": "@train::dataloader", "network": "@network", "optimizer": "@optimizer",
+                    "loss_function": "@loss", "inferer": "@train::inferer", "train_handlers": "@train::handlers",
+                    "optim_set_to_none": True},
+    }  # fmt: skip
+
+
+def _validate_section(plan: Plan) -> Config:
+    classes = plan.channel_count
+    return {
+        "preprocessing": compose(
+            loading(BOTH), *checks(plan, label=True), *geometry(plan, BOTH), *intensities(plan)
+        ),
+        "dataset": {"_target_": "CacheDataset", "data": "$@split.validation(@fold)",
+                    "transform": "@validate::preprocessing", "cache_rate": 1.0, "num_workers": 2, "progress": False},
+        "dataloader": {"_target_": "DataLoader", "dataset": "@validate::dataset", "batch_size": 1, "num_workers": 0},
+        "inferer": inferer(plan, mirrored=False),
+        "postprocessing": compose(
+            {"_target_": "AsDiscreted", "keys": ["pred"], "argmax": True, "to_onehot": classes},
+            {"_target_": "AsDiscreted", "keys": ["label"], "to_onehot": classes},
+        ),
+        "key_metric": {"val_mean_dice": {"_target_": "MeanDice", "include_background": False,
+                                         "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}},
+        "best": {"_target_": "pipeline.handlers.BestCheckpoint", "network": "$@ema.ema_model",
+                 "path": "$@ckpt_dir + '/model.pt'", "split": "@split"},
+        "handlers": [_shared("@validate::best")],
+        "evaluator": {"_target_": "SupervisedEvaluator", "device": "@device",
+                      "val_data_loader": "@validate::dataloader", "network": "$@ema.ema_model",
+                      "inferer": "@validate::inferer", "postprocessing": "@validate::postprocessing",
+                      "key_val_metric": "@validate::key_metric", "val_handlers": "@validate::handlers"},
+    }  # fmt: skip
+
+
+def _shared(reference: str) -> Config:
+    """A handler that others refer to; MONAI's check of properties wants each entry of a handler list to be a dict."""
+    return {"_target_": "pipeline.handlers.Shared", "handler": reference}
