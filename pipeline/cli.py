@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Literal, NoReturn
 
 from pipeline import __version__
 from pipeline.errors import InputError, find_input_error
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         command: Callable[[argparse.Namespace], int] = arguments.command
-        stream = sys.stderr if getattr(arguments, "json", False) else sys.stdout
+        stream: Literal["stdout", "stderr"] = "stderr" if getattr(arguments, "json", False) else "stdout"
         with _messages(verbose=arguments.verbose, stream=stream):
             return command(arguments)
     except KeyboardInterrupt:
@@ -129,12 +129,23 @@ def _build_parser() -> _Parser:
     return parser
 
 
+class _Messages(logging.Handler):
+    """Write to what ``sys.stdout`` or ``sys.stderr`` is at the moment: a progress bar replaces it to stay below."""
+
+    def __init__(self, stream: Literal["stdout", "stderr"]) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        getattr(sys, self.stream).write(self.format(record) + "\n")
+
+
 @contextmanager
-def _messages(*, verbose: bool, stream: TextIO) -> Iterator[None]:
+def _messages(*, verbose: bool, stream: Literal["stdout", "stderr"]) -> Iterator[None]:
     """Our own messages, plainly; the libraries' and their warnings only when asked for."""
     import warnings
 
-    handler = logging.StreamHandler(stream)
+    handler = _Messages(stream)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
     logger = logging.getLogger(None if verbose else "pipeline")
     logger.addHandler(handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -50,12 +51,12 @@ class TrainingProgress:
         self.validator.add_event_handler(Events.COMPLETED, self._note_validation)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
-        engine.add_event_handler(Events.COMPLETED, self._stop)
+        engine.add_event_handler(Events.COMPLETED, self._complete)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _start(self, _: Engine) -> None:
         self._began = time.monotonic()
-        if self._bar.console.is_terminal and idist.get_rank() == 0:
+        if _on_terminal(self._bar) and idist.get_rank() == 0:
             self._bar.start()
 
     def _note_validation(self, _: Engine) -> None:
@@ -85,6 +86,10 @@ class TrainingProgress:
             line += f"  Dice {state.metrics[self.metric]:.4f} ({dice})"
         logger.info("%s  %s spent, about %s left", line, _clock(spent), _clock(left))
 
+    def _complete(self, engine: Engine) -> None:
+        self._bar.update(self._task, completed=1.0)
+        self._stop(engine)
+
     def _stop(self, _: Engine) -> None:
         if self._bar.live.is_started:  # else it would print an empty line
             self._bar.stop()
@@ -108,10 +113,15 @@ class CaseProgress:
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
-        if self.total > 1 and self._bar.console.is_terminal:
+        if self.total > 1 and _on_terminal(self._bar):
             engine.add_event_handler(Events.STARTED, lambda _: self._bar.start())
             engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: self._bar.advance(self._task))
             engine.add_event_handler(Events.COMPLETED, lambda _: self._bar.stop())
+
+
+def _on_terminal(bar: Progress) -> bool:
+    """Whether to show a bar: rich takes standard output over while it does, which may be a file."""
+    return bar.console.is_terminal and sys.stdout.isatty()
 
 
 def _bar() -> Progress:
