@@ -114,7 +114,7 @@ def _write_tiny_data_set(plan: Plan, folder: Path) -> None:
 def _weights(bundle: Path) -> None:
     path = bundle / "models" / "model.pt"
     if not path.is_file():
-        raise InputError("no weights", where=path, cure=f"Run: medpipe train {bundle.name} --data DIR")
+        raise InputError("no weights", where=path, cure=f"Run: medpipe train {bundle} --data DIR")
     if path.stat().st_size > _MAX_WEIGHT_BYTES:
         raise InputError(
             "weights are too large to ship", where=path, expected="at most 25 MiB", got=path.stat().st_size

@@ -47,13 +47,15 @@ class Segment:
     """What one label value means.
 
     ``category`` and ``property_type`` are codes (value, scheme, meaning) of PS3.16 CID 7150 and CID 7151, for
-    example ``("123037004", "SCT", "Anatomical Structure")``. ``color`` is the recommended display colour, sRGB.
+    example ``("91723000", "SCT", "Anatomical Structure")``; ``modifier`` tells which part or side of the type it
+    is, for example ``("255549009", "SCT", "Anterior")``. ``color`` is the recommended display colour, sRGB.
     """
 
     value: int
     name: str
     category: Code
     property_type: Code
+    modifier: Code | None = None
     color: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -178,6 +180,23 @@ def _segment_numbers(labels: Labels, segments: Sequence[Segment]) -> Labels:
     return table
 
 
+def _description(
+    number: int, segment: Segment, identification: highdicom.AlgorithmIdentificationSequence
+) -> SegmentDescription:
+    property_type = CodedConcept(*segment.property_type)
+    if segment.modifier is not None:  # PS3.3 C.8.20.2; highdicom has no argument for it
+        property_type.SegmentedPropertyTypeModifierCodeSequence = [CodedConcept(*segment.modifier)]
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=segment.name,
+        segmented_property_category=CodedConcept(*segment.category),
+        segmented_property_type=property_type,
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=identification,
+        display_color=None if segment.color is None else CIELabColor.from_rgb(*segment.color),
+    )
+
+
 def _segmentation(
     sources: Sequence[Dataset],
     pixels: Labels | highdicom.Volume,
@@ -190,18 +209,7 @@ def _segmentation(
     identification = highdicom.AlgorithmIdentificationSequence(
         name=algorithm.name, family=CodedConcept(*algorithm.family), version=algorithm.version
     )
-    descriptions = [
-        SegmentDescription(
-            segment_number=number,
-            segment_label=segment.name,
-            segmented_property_category=CodedConcept(*segment.category),
-            segmented_property_type=CodedConcept(*segment.property_type),
-            algorithm_type="AUTOMATIC",
-            algorithm_identification=identification,
-            display_color=None if segment.color is None else CIELabColor.from_rgb(*segment.color),
-        )
-        for number, segment in enumerate(segments, start=1)
-    ]
+    descriptions = [_description(number, segment, identification) for number, segment in enumerate(segments, start=1)]
     try:
         return Segmentation(
             source_images=sources,

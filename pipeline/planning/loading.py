@@ -59,7 +59,7 @@ def _fields_at(location: list[str]) -> list[str]:
         if part.isdigit() or part in {"ct_window", "percentile", "zscore", "fixed"}:
             model = {"ct_window": CtWindow, "percentile": Percentile, "zscore": ZScore, "fixed": Fixed}.get(part, model)
             continue
-        sections = {"labels": Label, "category": Code, "type": Code, "normalization": Preprocessing}
+        sections = {"labels": Label, "category": Code, "type": Code, "modifier": Code, "normalization": Preprocessing}
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation if nested else sections.get(part, model)

@@ -34,6 +34,7 @@ class Label(_Section):
         name: what tables, masks and reports call it.
         category: SNOMED CT segmented property category (DICOM PS3.16 CID 7150).
         type: SNOMED CT segmented property type.
+        modifier: which part or side of the type, such as Anterior or Left.
         color: recommended display colour, sRGB 0 to 255.
     """
 
@@ -41,6 +42,7 @@ class Label(_Section):
     name: Annotated[str, Field(min_length=1)]
     category: Code | None = None
     type: Code | None = None
+    modifier: Code | None = None
     color: tuple[int, int, int] | None = None
 
 

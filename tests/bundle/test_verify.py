@@ -90,4 +90,4 @@ def test_weights_of_another_network_and_missing_documents_fail(whole_bundle: Pat
 def test_missing_weights_fail_with_the_cure(bundle: Path) -> None:
     failed = _failed(bundle)
     assert failed.keys() == {WEIGHTS, DOCUMENTS}
-    assert "no weights. Run: medpipe train phantom_ct_segmentation" in failed[WEIGHTS]
+    assert f"no weights. Run: medpipe train {bundle} --data" in failed[WEIGHTS]

@@ -12,8 +12,16 @@ from pipeline.dicom import Algorithm, DicomSeriesReader, Segment, write_segmenta
 from pipeline.errors import InputError
 
 ANATOMY = ("123037004", "SCT", "Anatomical Structure")
+LEFT = ("7771000", "SCT", "Left")
 SEGMENTS = (
-    Segment(value=1, name="Kidney", category=ANATOMY, property_type=("64033007", "SCT", "Kidney"), color=(200, 60, 40)),
+    Segment(
+        value=1,
+        name="Kidney",
+        category=ANATOMY,
+        property_type=("64033007", "SCT", "Kidney"),
+        modifier=LEFT,
+        color=(200, 60, 40),
+    ),
     Segment(value=4, name="Liver", category=ANATOMY, property_type=("10200004", "SCT", "Liver")),
     Segment(value=2, name="Spleen", category=ANATOMY, property_type=("78961009", "SCT", "Spleen")),
 )
@@ -75,6 +83,9 @@ def test_header(study, tmp_path):
     path = write(some_labels(array.shape), meta, tmp_path / "seg.dcm", algorithm=algorithm)
     dataset, source = pydicom.dcmread(path), study.read()[0]
     assert dataset.SegmentationType == "BINARY"
+    kidney, liver = (dataset.SegmentSequence[i].SegmentedPropertyTypeCodeSequence[0] for i in (0, 1))
+    assert kidney.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
+    assert "SegmentedPropertyTypeModifierCodeSequence" not in liver
     assert dataset.NumberOfFrames == 3 * 9, "empty frames and the empty segment are written too"
     assert dataset.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
     referenced = {

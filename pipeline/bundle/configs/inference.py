@@ -147,5 +147,6 @@ def _segment(label: Label) -> Config:
         "name": label.name,
         "category": code(label.category),
         "property_type": code(label.type),
+        "modifier": None if label.modifier is None else code(label.modifier),
         "color": label.color if label.color is None else list(label.color),
     }
