@@ -213,7 +213,7 @@ def _add_patient_and_study(dataset: Dataset, phantom: Phantom) -> None:
     dataset.PatientName = "Phantom^001"
     dataset.PatientID = f"PHANTOM{phantom.seed}"
     dataset.PatientBirthDate = dataset.PatientSex = ""
-    dataset.PatientPosition = "HFS"
+    dataset.PatientPosition, dataset.BodyPartExamined = "HFS", "ABDOMEN"
     dataset.StudyInstanceUID = _uid(phantom, "study")
     dataset.StudyID = "1"
     dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = "20000101"
