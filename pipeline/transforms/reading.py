@@ -17,7 +17,8 @@ from pipeline.errors import InputError, one_line
 
 __all__ = ["CaseReader"]
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr")
+_NIBABEL_SUFFIXES = (*_NIFTI_SUFFIXES, ".mgz", ".mgh")  # FreeSurfer's
 _AFFINE_TOLERANCE_MM = 1e-3
 _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
@@ -79,7 +80,7 @@ class CaseReader(ImageReader):  # type: ignore[misc]
             return DicomSeriesReader(series=series), [str(path) for path in paths]
         names = [str(path) for path in paths]
         data = names if len(names) > 1 else names[0]
-        if first.name.lower().endswith(_NIFTI_SUFFIXES):
+        if first.name.lower().endswith(_NIBABEL_SUFFIXES):
             return NibabelReader(), data
         if first.name.lower().endswith(PICTURE_SUFFIXES):
             return PILReader(), data

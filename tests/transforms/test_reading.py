@@ -192,3 +192,16 @@ def test_a_header_whose_sform_and_qform_disagree_on_the_voxel_size_is_refused(tm
     assert nib.load(tmp_path / "two.nii.gz").header.get_zooms() == (1.0, 1.0, 2.0)
     with pytest.raises(InputError, match=r"two\.nii\.gz: sform and qform disagree"):
         CaseReader().get_data(CaseReader().read(tmp_path / "two.nii.gz"))
+
+
+@pytest.mark.parametrize(("kind", "name"), [(nib.MGHImage, "t1.mgz"), (nib.Nifti1Pair, "t1.hdr")])
+def test_freesurfer_volumes_and_nifti_pairs_are_read_as_nibabel_reads_them(
+    tmp_path: Path, kind: type[nib.spatialimages.SpatialImage], name: str
+) -> None:
+    voxels = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    affine = np.array([[0, 0, 2.0, 5], [-1.5, 0, 0, 6], [0, -1, 0, 7], [0, 0, 0, 1]])
+    nib.save(kind(voxels, affine), tmp_path / name)
+    reader = CaseReader()
+    array, meta = reader.get_data(reader.read(tmp_path / name))
+    np.testing.assert_array_equal(array, voxels)
+    np.testing.assert_allclose(meta["affine"], affine, atol=1e-6)
