@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from pipeline import __version__
-from pipeline.errors import InputError, find_input_error
+from pipeline.errors import InputError, failure_list, find_input_error
 
 __all__ = ["main"]
 
@@ -247,11 +247,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _report_failures(failures: dict[str, str], total: int) -> int:
     if not failures:
         return 0
-    lines = [
-        f"medpipe: {len(failures)} of {total} cases failed:",
-        *(f"  {name}: {why}" for name, why in failures.items()),
-    ]
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write(failure_list(failures, total=total))
     return EXIT_CASES
 
 

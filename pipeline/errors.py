@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-__all__ = ["CasesFailed", "InputError", "find_input_error", "one_line"]
+__all__ = ["CasesFailed", "InputError", "failure_list", "find_input_error", "one_line"]
 
 
 class InputError(ValueError):
@@ -53,6 +53,12 @@ class CasesFailed(SystemExit):
         super().__init__(f"{len(failures)} of {total} cases failed: {', '.join(failures)}")
         self.failures = failures
         self.code = 3
+
+
+def failure_list(failures: Mapping[str, str], *, total: int) -> str:
+    """The failed cases of a batch, a line each, for standard error."""
+    lines = [f"  {name}: {reason}" for name, reason in failures.items()]
+    return "\n".join([f"medpipe: {len(failures)} of {total} cases failed:", *lines]) + "\n"
 
 
 def find_input_error(error: BaseException) -> InputError | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from pipeline.bundle.configs import evaluate_config, inference_config, multi_gpu_config, train_config
 from pipeline.errors import InputError
 from pipeline.planning import Plan, load_plan
+from pipeline.writing import whole_file
 
 __all__ = ["build_bundle", "built_files", "stale_files"]
 
@@ -66,13 +66,8 @@ def build_bundle(bundle: Path) -> list[Path]:
         target = bundle / name
         if target.is_file() and target.read_text(encoding="utf-8") == content:
             continue
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{os.getpid()}.{target.name}")
+        with whole_file(target) as temporary:
             temporary.write_text(content, encoding="utf-8")
-            temporary.replace(target)
-        except OSError as error:
-            raise InputError("cannot be written", where=target, got=error.strerror) from None
         changed.append(target)
     return changed
 

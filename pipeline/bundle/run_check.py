@@ -14,6 +14,7 @@ from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
 
 from pipeline.bundle.locate import running_workflow
 from pipeline.bundle.memory import keep_freed_memory
+from pipeline.data import existing_path
 from pipeline.errors import InputError, find_input_error
 
 __all__ = ["check_run"]
@@ -41,10 +42,7 @@ def check_run(
     # LoadImage makes all of MONAI's readers, and this one warns that it has no GPU decoder.
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
     _check_overrides()
-    if dataset_dir is None or str(dataset_dir) == "":
-        raise InputError("dataset_dir is not given", cure="Pass --dataset_dir with a file or folder")
-    if not Path(dataset_dir).expanduser().exists():
-        raise InputError("no such file or folder", where=dataset_dir, cure="Check the path given as dataset_dir")
+    existing_path(dataset_dir)
     if weights is not None and not Path(weights).is_file():
         raise InputError("no weights", where=weights, cure="Train the bundle first, or copy its model.pt here")
     if output_dir is not None:

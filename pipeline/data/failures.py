@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import IterableDataset
 
 from pipeline.data.files import Case
-from pipeline.errors import CasesFailed, InputError, one_line
+from pipeline.errors import CasesFailed, InputError, failure_list, one_line
 
 __all__ = ["CaseFailures", "SurvivingCases"]
 
@@ -40,10 +40,8 @@ class CaseFailures:
             return
         if self.total == 1:
             raise InputError(next(iter(self.reasons.values())))
-        error = CasesFailed(self.reasons, total=self.total)
-        lines = [f"  {name}: {reason}" for name, reason in self.reasons.items()]
-        sys.stderr.write("\n".join([f"medpipe: {len(self.reasons)} of {self.total} cases failed:", *lines]) + "\n")
-        raise error
+        sys.stderr.write(failure_list(self.reasons, total=self.total))
+        raise CasesFailed(self.reasons, total=self.total)
 
 
 class SurvivingCases(IterableDataset[Any]):

@@ -11,7 +11,7 @@ import pydicom
 
 from pipeline.errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "find_inputs", "find_pairs", "is_dicom", "strip_suffix"]
+__all__ = ["IMAGE_SUFFIXES", "existing_path", "find_inputs", "find_pairs", "is_dicom", "strip_suffix"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -56,7 +56,7 @@ def find_inputs(dataset_dir: str | Path | None, series: str | None = None) -> li
     Raises:
         InputError: the path is not given, does not exist or holds no image.
     """
-    root = _existing(dataset_dir)
+    root = existing_path(dataset_dir)
     if root.is_file():
         if not _is_image(root) and not is_dicom(root):
             raise InputError(
@@ -89,7 +89,7 @@ def find_pairs(dataset_dir: str | Path | None) -> list[Case]:
     Raises:
         InputError: no data set here, a listed file is missing, or an image or label has no partner.
     """
-    root = _existing(dataset_dir)
+    root = existing_path(dataset_dir)
     if root.is_file():
         raise InputError("is a file", where=root, expected="the folder of a labelled data set")
     listing = root / "dataset.json"
@@ -111,7 +111,12 @@ def find_pairs(dataset_dir: str | Path | None) -> list[Case]:
 _CURE = "Give a file, a folder of files, a DICOM series folder or a folder of those"
 
 
-def _existing(dataset_dir: str | Path | None) -> Path:
+def existing_path(dataset_dir: str | Path | None) -> Path:
+    """The path that the user gave.
+
+    Raises:
+        InputError: none is given, or nothing is there.
+    """
     if dataset_dir is None or str(dataset_dir) == "":
         raise InputError("dataset_dir is not given", cure="Pass --dataset_dir with a file or folder")
     root = Path(dataset_dir).expanduser()

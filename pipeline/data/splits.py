@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.data.files import Case, find_pairs
 from pipeline.errors import InputError
+from pipeline.writing import whole_file
 
 __all__ = ["DataSplit"]
 
@@ -166,13 +167,8 @@ class DataSplit:
                 for case in self._placed(lambda place: place != "test")
             ],
         }
-        temporary = self.datalist_file.with_name(f".{os.getpid()}.{self.datalist_file.name}")
-        try:
-            self.datalist_file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(self.datalist_file) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(self.datalist_file)
-        except OSError as error:
-            raise InputError("cannot be written", where=self.datalist_file, got=error.strerror) from None
         self._dealt = False
 
 

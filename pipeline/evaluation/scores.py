@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.metrics import dice_per_label
+from pipeline.writing import whole_file
 
 __all__ = ["ScoreTable", "report_scores"]
 
@@ -69,7 +69,6 @@ class ScoreTable:
             about: facts for the JSON, such as the split.
         """
         root = Path(folder).expanduser()
-        root.mkdir(parents=True, exist_ok=True)
         names = list(self.labels.values())
         rows = [
             {"case": case, **dict(zip(names, map(float, dice), strict=True)), "mean": float(dice.mean()),
@@ -77,17 +76,16 @@ class ScoreTable:
             for case, dice in sorted(self.cases.items())
         ]  # fmt: skip
         table, summary = root / "dice.csv", root / "dice.json"
-        with _replacing(table).open("w", newline="", encoding="utf-8") as file:
+        with whole_file(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["case", *names, "mean", "note"])
             writer.writeheader()
             writer.writerows(
                 {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()}
                 for row in rows
             )
-        _replacing(table).replace(table)
         content = {"metric": "Dice", **(about or {}), "count": len(rows), "summary": self.summary(), "cases": rows}
-        _replacing(summary).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        _replacing(summary).replace(summary)
+        with whole_file(summary) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return [table, summary]
 
     def text(self) -> str:
@@ -100,11 +98,6 @@ class ScoreTable:
         ]
         lines += [f"{name}: no prediction, counted as 0: {reason}" for name, reason in self.missing.items()]
         return "\n".join(lines)
-
-
-def _replacing(path: Path) -> Path:
-    """The temporary neighbour that is renamed to ``path`` once it is complete."""
-    return path.with_name(f".{os.getpid()}.{path.name}")
 
 
 def report_scores(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
 from pipeline.errors import InputError, one_line
+from pipeline.writing import whole_file
 
 __all__ = ["BestCheckpoint", "ResumableState"]
 
@@ -118,11 +118,8 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _save(content: Any, path: Path) -> None:
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError("cannot be written", where=path, got=error) from None
+    with whole_file(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # so torch reports a full disk or a missing folder
+            raise OSError(str(error)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import torch
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
+
+from pipeline.writing import whole_file
 
 __all__ = ["TrainingCurves"]
 
@@ -90,15 +91,14 @@ class TrainingCurves:
             self._write()
 
     def _write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         columns = [*_BASIC, self.metric, *(f"dice_{name}" for name in self.labels)]
-        table = self.folder / "training.csv"
-        temporary = table.with_name(f".{os.getpid()}.training.csv")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            whole_file(self.folder / "training.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows({key: _short(value) for key, value in row.items()} for row in self.rows)
-        temporary.replace(table)
         if len([row for row in self.rows if self.metric in row]) >= _MIN_POINTS:
             self._draw()
 
@@ -124,9 +124,8 @@ class TrainingCurves:
         for axes in (loss_axes, dice_axes):
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
-        temporary = self.folder / f".{os.getpid()}.training.png"
-        FigureCanvasAgg(figure).print_png(str(temporary))
-        temporary.replace(self.folder / "training.png")
+        with whole_file(self.folder / "training.png") as temporary:
+            FigureCanvasAgg(figure).print_png(str(temporary))
 
 
 _BASIC = ("epoch", "iteration", "seconds", "learning_rate", "training_loss")

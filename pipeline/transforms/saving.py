@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from monai.transforms import MapTransform
 from pipeline.dicom import Algorithm, Segment, write_segmentation
 from pipeline.errors import InputError
 from pipeline.transforms.checks import source_of
+from pipeline.writing import whole_file
 
 __all__ = ["SaveSegmentationd"]
 
@@ -131,13 +131,8 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, lik
         source = nib.load(like)
         if isinstance(source.header, nib.Nifti1Header):
             image = _in_geometry_of(source, labels.astype(np.uint8, copy=False))
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
+    with whole_file(target) as temporary:
         nib.save(image, temporary)
-        temporary.replace(target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError("cannot be written", where=target, got=error.strerror or error) from None
 
 
 def _in_geometry_of(source: Any, labels: np.ndarray) -> Any:

@@ -92,7 +92,7 @@ def _fresh_bundle(root: Path) -> Path:
 
 
 def draw_overlay(phantom: Phantom, mask: npt.NDArray[np.uint8], path: Path) -> None:
-    """Draw the axial slice with most labels: the image, the reference and the prediction over it.
+    """Draw the axial slice that shows most of both organs: the image, the reference and the prediction over it.
 
     Args:
         phantom: image in HU and labels, axes (i, j, k) with i to the left and j to the back, as radiologists look.
@@ -103,9 +103,9 @@ def draw_overlay(phantom: Phantom, mask: npt.NDArray[np.uint8], path: Path) -> N
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
-    k = int(np.argmax((phantom.labels > 0).sum(axis=(0, 1)) * (len(np.unique(phantom.labels)) > 1)))
-    both = [k for k in range(phantom.labels.shape[2]) if len(np.unique(phantom.labels[:, :, k])) > len(PHANTOM_LABELS)]
-    k = both[len(both) // 2] if both else k
+    # Each organ counts for at most what the smaller one has, so that both are seen.
+    areas = np.stack([(phantom.labels == value).sum(axis=(0, 1)) for value in PHANTOM_LABELS])
+    k = int(np.argmax(areas.min(axis=0)))
     colors = ListedColormap([(0, 0, 0, 0), (230 / 255, 159 / 255, 0, 0.6), (86 / 255, 180 / 255, 233 / 255, 0.6)])
     figure = Figure(figsize=(9, 3.4), layout="constrained", facecolor="black")
     panels = (("CT", None), ("reference", phantom.labels), ("prediction", mask))
