@@ -137,7 +137,9 @@ class _Messages(logging.Handler):
         self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        getattr(sys, self.stream).write(self.format(record) + "\n")
+        stream = getattr(sys, self.stream)
+        stream.write(self.format(record) + "\n")
+        stream.flush()  # a log file is read while the training goes on
 
 
 @contextmanager

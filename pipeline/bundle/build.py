@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bundle.configs import evaluate_config, inference_config, multi_gpu_config, train_config
-from pipeline.errors import InputError
 from pipeline.planning import Plan, load_plan
 from pipeline.writing import whole_file
 
@@ -81,8 +80,6 @@ def stale_files(bundle: Path) -> list[Path]:
 
 def built_files(plan: Plan) -> dict[str, str]:
     """The content of each built file by its path in the bundle."""
-    if plan.task != "segmentation":
-        raise InputError(f"no template for {plan.task} yet", where="task", expected="segmentation", got=plan.task)
     configs = {
         "metadata": metadata(plan),
         "inference": inference_config(plan),
@@ -96,9 +93,9 @@ def built_files(plan: Plan) -> dict[str, str]:
 
 def metadata(plan: Plan) -> dict[str, Any]:
     """``metadata.json``, by MONAI's schema meta_schema_20240725."""
-    window = list(plan.preprocessing.window)
     ct = plan.preprocessing.normalization.kind == "ct_window"
-    classes = {"0": "background"} if plan.task == "segmentation" else {}
+    segments = plan.task == "segmentation"
+    pictures = plan.dimensions == 2  # noqa: PLR2004
     return {
         "schema": _SCHEMA,
         "version": plan.version,
@@ -112,10 +109,11 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "authors": plan.authors,
         "copyright": plan.copyright,
         "data_source": plan.data.source,
-        "data_type": "dicom, nifti",
+        "data_type": "png, jpeg, tiff, bmp, dicom, nifti" if pictures else "dicom, nifti",
         "image_classes": f"{', '.join(plan.data.channels)}: {len(plan.data.channels)} channel(s)",
         "label_classes": ", ".join(f"{label.value} {label.name}" for label in plan.labels),
-        "pred_classes": f"{plan.channel_count} channels of logits: background and each label",
+        "pred_classes": f"{plan.channel_count} channels of logits: "
+        + ("background and each label" if segments else "each class"),
         "intended_use": plan.intended_use,
         "references": list(plan.references),
         "network_data_format": {
@@ -125,24 +123,29 @@ def metadata(plan: Plan) -> dict[str, Any]:
                     "format": "hounsfield" if ct else "magnitude",
                     "modality": plan.data.modality,
                     "num_channels": len(plan.data.channels),
-                    "spatial_shape": window,
+                    "spatial_shape": list(plan.preprocessing.window),
                     "dtype": "float32",
                     "value_range": [],
-                    "is_patch_data": True,
+                    "is_patch_data": segments,
                     "channel_def": {str(index): name for index, name in enumerate(plan.data.channels)},
                 }
             },
-            "outputs": {
-                "pred": {
-                    "type": "image",
-                    "format": "segmentation",
-                    "num_channels": plan.channel_count,
-                    "spatial_shape": window,
-                    "dtype": "float32",
-                    "value_range": [],
-                    "is_patch_data": True,
-                    "channel_def": {**classes, **{str(label.value): label.name for label in plan.labels}},
-                }
-            },
+            "outputs": {"pred": _output(plan)},
         },
+    }
+
+
+def _output(plan: Plan) -> dict[str, Any]:
+    """The network's output; MONAI's check wants a spatial shape for a classifier as well."""
+    segments = plan.task == "segmentation"
+    background = {"0": "background"} if segments else {}
+    return {
+        "type": "image" if segments else "probabilities",
+        "format": plan.task,
+        "num_channels": plan.channel_count,
+        "spatial_shape": list(plan.preprocessing.window) if segments else [],
+        "dtype": "float32",
+        "value_range": [],
+        "is_patch_data": segments,
+        "channel_def": {**background, **{str(label.value): label.name for label in plan.labels}},
     }

@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.data.classes import find_classified
+from pipeline.data.content import content_of, copies, copies_error
 from pipeline.data.files import Case, find_pairs
 from pipeline.errors import InputError
 from pipeline.writing import whole_file
@@ -32,16 +34,22 @@ class DataSplit:
     the file, at the same time as the weights. The file has the form of MONAI's Auto3DSeg datalists:
     ``{"test": [...], "training": [{"image", "label", "fold", ...}]}``.
 
+    Exact copies of an image are dealt into one part, as one patient's images are; where a datalist separates them, or
+    an evaluated image is a copy of one that the weights have seen, the split is refused.
+
     Args:
-        dataset_dir: see :func:`pipeline.data.find_pairs`.
+        dataset_dir: see :func:`pipeline.data.find_pairs` and, with ``classes``, :func:`pipeline.data.find_classified`.
         datalist_file: where an earlier deal is read from and a new one is saved.
         test_fraction: share of the patients kept for testing.
         folds: number of folds of the other patients.
         seed: seed of the deal; the same patients and seed always give the same deal.
         patient_pattern: regular expression whose first group in a case's name is the patient.
+        classes: the names of the classes of a classification, each of which is dealt evenly into the parts.
+        multi_label: whether several classes may hold for one image.
 
     Raises:
-        InputError: see :func:`pipeline.data.find_pairs`; a name that the pattern does not match; too few patients.
+        InputError: see :func:`pipeline.data.find_pairs`; a name that the pattern does not match; too few patients;
+            copies of one image in two parts.
     """
 
     def __init__(
@@ -53,19 +61,25 @@ class DataSplit:
         folds: int = 5,
         seed: int = 0,
         patient_pattern: str | None = None,
+        classes: Sequence[str] | None = None,
+        multi_label: bool = False,
     ) -> None:
         self.root = Path(dataset_dir or "").expanduser()
         self.datalist_file = Path(datalist_file)
         self.test_fraction, self.folds, self.seed = test_fraction, folds, seed
         pattern = re.compile(patient_pattern) if patient_pattern else None
-        self.cases = [{**case, "patient": _patient(case["name"], pattern)} for case in find_pairs(dataset_dir)]
+        if classes is None:
+            cases = find_pairs(dataset_dir)
+        else:
+            cases = find_classified(dataset_dir, classes, multi_label=multi_label)
+        self.cases: list[Case] = [{**case, "patient": _patient(case["name"], pattern)} for case in cases]
+        self._listed: dict[str, Case] = {}
         self._place = self._read_places()
         self._dealt = False
 
     def training(self, fold: int) -> list[Case]:
         """The cases of all folds but one, dealt now if this folder's cases were not dealt before."""
-        self._deal_if_new()
-        self._check_fold(fold)
+        self._open_fold(fold)
         unlisted = len(self._placed(lambda place: place is None))
         if unlisted:
             logger.warning(
@@ -78,14 +92,18 @@ class DataSplit:
 
     def validation(self, fold: int) -> list[Case]:
         """The cases of one fold."""
-        self._deal_if_new()
-        self._check_fold(fold)
+        self._open_fold(fold)
         return self._placed(lambda place: place == fold)
 
     def held_out(self) -> list[Case]:
         """The cases that no training used: the test part, and cases of patients that the datalist does not name."""
+        self._tell_apart()
         seen = {case["patient"] for case in self.cases if self._place.get(case["name"]) not in (None, "test")}
         cases = [case for case in self._placed(lambda place: place in (None, "test")) if case["patient"] not in seen]
+        trained = {entry.get("content"): entry for entry in self._listed.values() if "fold" in entry}
+        pairs = [(case, trained[content_of(case)]) for case in cases if content_of(case) in trained.keys() - {None}]
+        if pairs:
+            raise copies_error(pairs)
         if not cases:
             raise InputError(
                 "every case of it was used in training or validation",
@@ -107,8 +125,37 @@ class DataSplit:
             raise InputError(f"no split {split}", expected="test, validation, training or all")
         return parts[split]()
 
+    def references(self) -> dict[str, Any]:
+        """The label of each case by its name: a path, or the index or flags of its class."""
+        return {case["name"]: case["label"] for case in self.cases}
+
+    def patients(self) -> dict[str, str]:
+        """The patient of each case by its name."""
+        return {case["name"]: case["patient"] for case in self.cases}
+
     def _placed(self, wanted: Any) -> list[Case]:
         return [case for case in self.cases if wanted(self._place.get(case["name"]))]
+
+    def _open_fold(self, fold: int) -> None:
+        """Deal if needed; then no image may be on both sides of the fold."""
+        self._deal_if_new()
+        self._check_fold(fold)
+        listed = [case for case in self.cases if case["name"] in self._place]
+        pairs = [
+            (case, group[0])
+            for group in copies(listed)
+            for case in group[1:]
+            if self._place[case["name"]] != self._place[group[0]["name"]]
+        ]
+        if pairs:
+            raise copies_error(pairs)
+
+    def _tell_apart(self) -> None:
+        """A case that has a listed case's name but shows something else is another case."""
+        for case in self.cases:
+            content = self._listed.get(case["name"], {}).get("content")
+            if content is not None and content_of(case) != content:
+                del self._place[case["name"]]
 
     def _check_fold(self, fold: int) -> None:
         folds = {place for place in self._place.values() if place != "test"}
@@ -122,6 +169,7 @@ class DataSplit:
             content = json.loads(self.datalist_file.read_text(encoding="utf-8"))
             place: dict[str, int | str] = {entry["name"]: "test" for entry in content["test"]}
             place.update({entry["name"]: int(entry["fold"]) for entry in content["training"]})
+            self._listed = {entry["name"]: entry for entry in (*content["test"], *content["training"])}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("is not a datalist", where=self.datalist_file, got=repr(error)) from None
         return place
@@ -129,20 +177,39 @@ class DataSplit:
     def _deal_if_new(self) -> None:
         if any(case["name"] in self._place for case in self.cases):
             return
-        patients = sorted({case["patient"] for case in self.cases})
-        tested = max(1, round(self.test_fraction * len(patients)))
-        if self.folds < _MIN_FOLDS or len(patients) - tested < self.folds:
+        owners = self._owners()
+        strata: dict[int, list[str]] = {}
+        for owner, cases in sorted(owners.items()):
+            label = cases[0]["label"]
+            strata.setdefault(label if isinstance(label, int) else 0, []).append(owner)
+        tested = max(1, round(self.test_fraction * len(owners)))
+        if self.folds < _MIN_FOLDS or len(owners) - tested < self.folds:
             raise InputError(
                 f"too few patients for a test part and {self.folds} folds",
                 where=self.root,
                 expected=f"at least {self.folds + tested}",
-                got=len(patients),
+                got=len(owners),
             )
-        order = [patients[i] for i in np.random.default_rng(self.seed).permutation(len(patients))]
-        place: dict[str, int | str] = dict.fromkeys(order[:tested], "test")
-        place.update({patient: i % self.folds for i, patient in enumerate(order[tested:])})
-        self._place = {case["name"]: place[case["patient"]] for case in self.cases}
+        generator, place = np.random.default_rng(self.seed), dict[str, int | str]()
+        for _, names in sorted(strata.items()):
+            order = [names[i] for i in generator.permutation(len(names))]
+            tested = max(1, round(self.test_fraction * len(order)))
+            place.update(dict.fromkeys(order[:tested], "test"))
+            place.update({owner: i % self.folds for i, owner in enumerate(order[tested:])})
+        self._place = {case["name"]: place[owner] for owner, cases in owners.items() for case in cases}
         self._dealt = True
+
+    def _owners(self) -> dict[str, list[Case]]:
+        """The cases that must stay together, by a patient's name: one patient's, and exact copies of each other."""
+        owner = {case["patient"]: case["patient"] for case in self.cases}
+        for group in copies(self.cases):
+            joined = {owner[case["patient"]] for case in group}
+            logger.info("%s show the same image and stay together", ", ".join(case["name"] for case in group))
+            owner = {patient: min(joined) if one in joined else one for patient, one in owner.items()}
+        owners: dict[str, list[Case]] = {}
+        for case in self.cases:
+            owners.setdefault(owner[case["patient"]], []).append(case)
+        return owners
 
     def save(self) -> None:
         """Write the deal, if it is a new one; whole or not at all.
@@ -154,8 +221,13 @@ class DataSplit:
             return
 
         def entry(case: Case) -> Case:
-            files = {key: Path(os.path.relpath(case[key], self.root)).as_posix() for key in ("image", "label")}
-            return {"name": case["name"], "patient": case["patient"], **files}
+            files = {
+                key: Path(os.path.relpath(case[key], self.root)).as_posix()
+                for key in ("image", "label")
+                if isinstance(case[key], str)
+            }
+            about = {"name": case["name"], "patient": case["patient"], "label": case["label"], **files}
+            return {**about, "content": content_of(case)}
 
         content = {
             "format_version": FORMAT_VERSION,

@@ -4,8 +4,9 @@ from pipeline.handlers.case_evaluator import CaseEvaluator
 from pipeline.handlers.checkpoint import BestCheckpoint, ResumableState
 from pipeline.handlers.curves import TrainingCurves
 from pipeline.handlers.progress import CaseProgress, TrainingProgress
+from pipeline.handlers.roc_auc import RocAuc
 from pipeline.handlers.schedule import BudgetSchedule, EarlyStopping, FinalValidationHandler, GradientClipping
-from pipeline.handlers.scoring import ScoreCases
+from pipeline.handlers.scoring import ScoreCases, ScoreClasses
 from pipeline.handlers.seeding import EpochSeed
 from pipeline.handlers.shared import Shared
 
@@ -19,7 +20,9 @@ __all__ = [
     "FinalValidationHandler",
     "GradientClipping",
     "ResumableState",
+    "RocAuc",
     "ScoreCases",
+    "ScoreClasses",
     "Shared",
     "TrainingCurves",
     "TrainingProgress",

@@ -20,7 +20,7 @@ _MIN_POINTS = 2
 
 
 class TrainingCurves:
-    """Write ``training.csv`` and ``training.png``: per epoch the loss, the learning rate and the validation Dice.
+    """Write ``training.csv`` and ``training.png``: per epoch the loss, the learning rate and the validation's metric.
 
     Args:
         folder: made when needed.
@@ -28,6 +28,7 @@ class TrainingCurves:
         optimizer: whose learning rate is noted.
         labels: the names of the classes, in the order of the metric's channels.
         metric: the name of the validation metric.
+        title: what people call it; also the beginning of the column of each class.
     """
 
     def __init__(
@@ -38,12 +39,15 @@ class TrainingCurves:
         optimizer: torch.optim.Optimizer,
         labels: Sequence[str],
         metric: str = "val_mean_dice",
+        title: str = "Dice",
     ) -> None:
         self.folder = Path(folder).expanduser()
         self.validator = validator
         self.optimizer = optimizer
         self.labels = tuple(labels)
         self.metric = metric
+        self.title = title
+        self.columns = {name: f"{title.lower().replace(' ', '_')}_{name}" for name in self.labels}
         self.rows: list[dict[str, Any]] = []
         self._losses: list[float] = []
         self._validated = False
@@ -84,14 +88,14 @@ class TrainingCurves:
             state = self.validator.state
             row[self.metric] = float(state.metrics[self.metric])
             per_class = torch.as_tensor(state.metric_details[self.metric]).float().nanmean(dim=0)
-            row.update({f"dice_{name}": float(value) for name, value in zip(self.labels, per_class, strict=True)})
+            row.update(zip(self.columns.values(), per_class.tolist(), strict=True))
             self._validated = False
         self.rows.append(row)
         if idist.get_rank() == 0:
             self._write()
 
     def _write(self) -> None:
-        columns = [*_BASIC, self.metric, *(f"dice_{name}" for name in self.labels)]
+        columns = [*_BASIC, self.metric, *self.columns.values()]
         with (
             whole_file(self.folder / "training.csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
@@ -107,21 +111,23 @@ class TrainingCurves:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 4), layout="constrained")
-        loss_axes, dice_axes = figure.subplots(1, 2)
+        loss_axes, metric_axes = figure.subplots(1, 2)
         epochs = [row["epoch"] for row in self.rows]
         loss_axes.plot(epochs, [row["training_loss"] for row in self.rows], color="black")
         loss_axes.set(xlabel="epoch", title="training loss")
         validated = [row for row in self.rows if self.metric in row]
-        for name in self.labels:
-            values = [row[f"dice_{name}"] for row in validated]
-            dice_axes.plot([row["epoch"] for row in validated], values, label=f"{name} (last {values[-1]:.3f})")
+        for name, column in self.columns.items():
+            values = [row[column] for row in validated]
+            metric_axes.plot([row["epoch"] for row in validated], values, label=f"{name} (last {values[-1]:.3f})")
         top = max(row[self.metric] for row in validated)
-        dice_axes.axhline(top, color="grey", linewidth=0.8, linestyle=":", label=f"best mean {top:.3f}")
+        metric_axes.axhline(top, color="grey", linewidth=0.8, linestyle=":", label=f"best mean {top:.3f}")
         # The first epochs would hide the differences that matter.
         lowest = min(row[self.metric] for row in validated[len(validated) // 4 :])
-        dice_axes.set(xlabel="epoch", title="validation Dice", ylim=(max(0.0, lowest - 0.05), min(1.0, top + 0.05)))
-        dice_axes.legend(loc="lower right")
-        for axes in (loss_axes, dice_axes):
+        metric_axes.set(
+            xlabel="epoch", title=f"validation {self.title}", ylim=(max(0.0, lowest - 0.05), min(1.0, top + 0.05))
+        )
+        metric_axes.legend(loc="lower right")
+        for axes in (loss_axes, metric_axes):
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
         with whole_file(self.folder / "training.png") as temporary:

@@ -29,15 +29,23 @@ class TrainingProgress:
         schedule: knows how much of the training is done, by epochs or by the clock.
         labels: the names of the classes, in the order of the metric's channels.
         metric: the name of the validation metric.
+        title: what people call it.
     """
 
     def __init__(
-        self, *, validator: Engine, schedule: BudgetSchedule, labels: Sequence[str], metric: str = "val_mean_dice"
+        self,
+        *,
+        validator: Engine,
+        schedule: BudgetSchedule,
+        labels: Sequence[str],
+        metric: str = "val_mean_dice",
+        title: str = "Dice",
     ) -> None:
         self.validator = validator
         self.schedule = schedule
         self.labels = tuple(labels)
         self.metric = metric
+        self.title = title
         self._began = 0.0
         self._first: float | None = None
         self._loss = 0.0
@@ -82,8 +90,8 @@ class TrainingProgress:
         if self._validated:
             self._validated = False
             classes = torch.as_tensor(state.metric_details[self.metric]).float().nanmean(dim=0).tolist()
-            dice = "  ".join(f"{name} {value:.4f}" for name, value in zip(self.labels, classes, strict=True))
-            line += f"  Dice {state.metrics[self.metric]:.4f} ({dice})"
+            each = "  ".join(f"{name} {value:.4f}" for name, value in zip(self.labels, classes, strict=True))
+            line += f"  {self.title} {state.metrics[self.metric]:.4f} ({each})"
         logger.info("%s  %s spent, about %s left", line, _clock(spent), _clock(left))
 
     def _complete(self, engine: Engine) -> None:

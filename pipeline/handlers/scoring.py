@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from ignite.engine import Engine, Events
 
-__all__ = ["ScoreCases"]
+__all__ = ["ScoreCases", "ScoreClasses"]
 
 
 class _Table(Protocol):
     def add(self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike) -> None: ...
+
+
+class _ClassTable(Protocol):
+    def add(
+        self, name: str, probabilities: npt.ArrayLike, reference: int | Sequence[int] | None, *, patient: str | None
+    ) -> None: ...
 
 
 class ScoreCases:
@@ -33,6 +41,39 @@ class ScoreCases:
         """Add the cases of one batch; a failed case has no output."""
         for case, output in zip(engine.state.batch, engine.state.output, strict=False):
             self.table.add(case["name"], _label_map(output["pred"]), _label_map(output["label"]))
+
+
+class ScoreClasses:
+    """Add every classified case of an evaluator to a table.
+
+    Args:
+        table: takes a case's name, probabilities (K,), reference and patient, such as
+            ``pipeline.evaluation.ClassificationTable``.
+    """
+
+    def __init__(self, *, table: _ClassTable) -> None:
+        self.table = table
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator whose postprocessing leaves ``pred`` as probabilities of shape (K,).
+
+        ``label`` is a class number, of shape () or (1,), or K zeros and ones; it may be absent or None.
+        """
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Add the cases of one batch; a failed case has no output."""
+        for case, output in zip(engine.state.batch, engine.state.output, strict=False):
+            probabilities = np.asarray(output["pred"].detach().cpu().float())
+            reference = _reference(output.get("label"))
+            self.table.add(case["name"], probabilities, reference, patient=case.get("patient"))
+
+
+def _reference(label: Any) -> int | list[int] | None:
+    if label is None:
+        return None
+    values = [int(value) for value in np.asarray(torch.as_tensor(label).detach().cpu()).ravel()]
+    return values[0] if len(values) == 1 else values
 
 
 def _label_map(value: Any) -> npt.NDArray[np.uint8]:

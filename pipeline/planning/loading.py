@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import InputError
-from pipeline.planning.plan import Code, CtWindow, Fixed, Label, Percentile, Plan, Preprocessing, ZScore
+from pipeline.planning.normalization import NORMALIZATIONS
+from pipeline.planning.plan import Code, Label, Plan, Preprocessing
 
 __all__ = ["load_plan"]
 
@@ -56,8 +57,8 @@ def _describe(problem: Any) -> str:
 def _fields_at(location: list[str]) -> list[str]:
     model: Any = Plan
     for part in location:
-        if part.isdigit() or part in {"ct_window", "percentile", "zscore", "fixed"}:
-            model = {"ct_window": CtWindow, "percentile": Percentile, "zscore": ZScore, "fixed": Fixed}.get(part, model)
+        if part.isdigit() or part in NORMALIZATIONS:
+            model = NORMALIZATIONS.get(part, model)
             continue
         sections = {"labels": Label, "category": Code, "type": Code, "modifier": Code, "normalization": Preprocessing}
         annotation = model.model_fields[part].annotation if part in model.model_fields else None

@@ -5,20 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-__all__ = ["Code", "CtWindow", "Fixed", "Label", "Percentile", "Plan", "Preprocessing", "ZScore"]
+from pipeline.planning.normalization import PHOTOGRAPHS, Normalization
+from pipeline.planning.sections import Color, Count, Fraction, Positive, Section
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+__all__ = ["Code", "Label", "Plan", "Preprocessing"]
 
 
-class Code(_Section):
+class Code(Section):
     """A coded concept (DICOM PS3.3 section 8): value, coding scheme, meaning."""
 
     value: str
@@ -26,7 +21,7 @@ class Code(_Section):
     meaning: str
 
 
-class Label(_Section):
+class Label(Section):
     """One foreground class of a segmentation, or one class of a classification.
 
     Attributes:
@@ -36,6 +31,7 @@ class Label(_Section):
         type: SNOMED CT segmented property type.
         modifier: which part or side of the type, such as Anterior or Left.
         color: recommended display colour, sRGB 0 to 255.
+        mask_colors: the colours, sRGB 0 to 255, that mean this label in colour masks; black is background.
     """
 
     value: Annotated[int, Field(ge=0, le=255)]
@@ -43,15 +39,16 @@ class Label(_Section):
     category: Code | None = None
     type: Code | None = None
     modifier: Code | None = None
-    color: tuple[int, int, int] | None = None
+    color: Color | None = None
+    mask_colors: tuple[Color, ...] = ()
 
 
-class Data(_Section):
+class Data(Section):
     """What the network was made for and what it was trained on.
 
     Attributes:
         modality: DICOM modality, or PNG-like sources by their technique (US, CR ...).
-        channels: the name of each image channel, in order.
+        channels: the name of each image channel, in order. Pictures are read with as many: 1 is grey, 3 RGB, 4 RGBA.
         source: the data set and how to cite it.
         license: the data set's licence.
         patient_pattern: a regular expression whose first group in a case's name is the patient; the whole name
@@ -78,70 +75,37 @@ class Data(_Section):
         return pattern
 
 
-class CtWindow(_Section):
-    """A window in Hounsfield units mapped to 0..1 and clipped (DICOM PS3.3 C.11.2.1.3.2, LINEAR_EXACT)."""
-
-    kind: Literal["ct_window"]
-    center_hu: float
-    width_hu: Positive
-
-
-class Percentile(_Section):
-    """Clip at two percentiles of the image and map them to 0..1."""
-
-    kind: Literal["percentile"]
-    lower: Annotated[float, Field(ge=0, le=100)] = 0.5
-    upper: Annotated[float, Field(ge=0, le=100)] = 99.5
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Percentile:
-        if self.lower >= self.upper:
-            raise ValueError("lower must be below upper")
-        return self
-
-
-class ZScore(_Section):
-    """Zero mean and unit deviation per image and channel.
-
-    Attributes:
-        region: ``image`` takes every voxel, ``foreground`` the voxels that are not 0 (which stay 0).
-        clip_percentiles: percentiles of the image to clip at before.
-    """
-
-    kind: Literal["zscore"]
-    region: Literal["image", "foreground"] = "image"
-    clip_percentiles: tuple[float, float] | None = None
-
-
-class Fixed(_Section):
-    """Subtract a fixed mean and divide by a fixed deviation, after an optional clip to given values."""
-
-    kind: Literal["fixed"]
-    mean: float
-    deviation: Positive
-    clip: tuple[float, float] | None = None
-
-
-Normalization = Annotated[CtWindow | Percentile | ZScore | Fixed, Field(discriminator="kind")]
-
-
-class Preprocessing(_Section):
-    """The grid and the intensities that the network sees.
+class Preprocessing(Section):
+    """The grid and the intensities that the network sees; the steps are taken in the order of the fields.
 
     Attributes:
         orientation: anatomical axis codes of a 3D grid; ignored in 2D.
-        spacing_mm: voxel size in ``orientation`` order; None keeps each image's own.
-        window: the sliding window and training patch, in voxels, in axis order.
+        spacing_mm: voxel size in ``orientation`` order, of a 3D grid; None keeps each image's own.
+        median_radius: of a median filter over 2 radius + 1 voxels per axis, on the image's own grid.
+        resize: the size, in axis order (width, height in 2D), that each image is brought to; None keeps its own.
+        keep_aspect: fit the image into ``resize`` without distortion and pad the rest with zeros.
+        center_crop: the size that is cut from the centre after that; None cuts nothing.
+        window: the sliding window and training patch, in voxels, in axis order; what a classifier sees.
         normalization: the intensity normalisation.
     """
 
     orientation: Annotated[str, Field(pattern=r"^[RL][AP][SI]$")] = "RAS"
     spacing_mm: tuple[Positive, ...] | None = None
+    median_radius: Count | None = None
+    resize: tuple[Count, ...] | None = None
+    keep_aspect: bool = False
+    center_crop: tuple[Count, ...] | None = None
     window: tuple[Count, ...]
     normalization: Normalization
 
+    @model_validator(mode="after")
+    def _resizes(self) -> Preprocessing:
+        if self.keep_aspect and (self.resize is None or len(set(self.resize)) > 1):
+            raise ValueError("keep_aspect needs a resize to a square")
+        return self
 
-class Augmentation(_Section):
+
+class Augmentation(Section):
     """Random changes of training images; a probability of 0 leaves one out.
 
     Attributes:
@@ -175,7 +139,7 @@ class Augmentation(_Section):
     low_resolution_zoom: tuple[Positive, Positive] = (0.5, 1.0)
 
 
-class Training(_Section):
+class Training(Section):
     """How the weights are made.
 
     Attributes:
@@ -186,6 +150,7 @@ class Training(_Section):
         early_stopping: validations without a better mean Dice before the training stops; None never stops early.
         samples_per_case: patches that an image gives per epoch.
         foreground_fraction: share of patches centred on foreground; None crops anywhere.
+        label_smoothing: share of a class's probability that the loss of a classification spreads over all classes.
     """
 
     epochs: Count
@@ -203,12 +168,13 @@ class Training(_Section):
     early_stopping: Count | None = None
     samples_per_case: Count = 1
     foreground_fraction: Fraction | None = None
+    label_smoothing: Fraction = 0.0
     seed: int = 0
     fold: Annotated[int, Field(ge=0)] = 0
     augmentation: Augmentation = Augmentation()
 
 
-class Inference(_Section):
+class Inference(Section):
     """How a trained network is applied.
 
     Attributes:
@@ -221,8 +187,12 @@ class Inference(_Section):
     mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = ()
 
 
-class Plan(_Section):
-    """A bundle's plan; :func:`pipeline.planning.load_plan` reads it from YAML."""
+class Plan(Section):
+    """A bundle's plan; :func:`pipeline.planning.load_plan` reads it from YAML.
+
+    Attributes:
+        multi_label: whether several classes of a classification may hold for one image.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     title: str
@@ -232,8 +202,9 @@ class Plan(_Section):
     authors: str
     copyright: str
     references: tuple[str, ...] = ()
-    changelog: dict[str, str] = {}
+    changelog: dict[str, str] = Field(default_factory=dict)
     task: Literal["segmentation", "classification"]
+    multi_label: bool = False
     dimensions: Literal[2, 3]
     data: Data
     labels: Annotated[tuple[Label, ...], Field(min_length=1)]
@@ -257,13 +228,35 @@ class Plan(_Section):
             raise ValueError(f"labels: values must be {first}, {first + 1}, ... in order, got {values}")
         if len({label.name for label in self.labels}) != len(values):
             raise ValueError("labels: names must differ")
-        for field in ("window", "spacing_mm"):
-            given = getattr(self.preprocessing, field)
-            if given is not None and len(given) != self.dimensions:
-                raise ValueError(f"preprocessing.{field}: expected {self.dimensions} numbers, got {len(given)}")
         if not self.name.endswith(f"_{self.task}"):
             # MONAI Label tells the task of a bundle by this word in the folder's name.
             raise ValueError(f"name: must end in _{self.task}, got {self.name}")
+        if self.multi_label and self.task != "classification":
+            raise ValueError("multi_label: is for classification")
+        return self
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Plan:
+        for field in ("window", "spacing_mm", "resize", "center_crop"):
+            given = getattr(self.preprocessing, field)
+            if given is not None and len(given) != self.dimensions:
+                raise ValueError(f"preprocessing.{field}: expected {self.dimensions} numbers, got {len(given)}")
+        if self.dimensions == 2 and self.preprocessing.spacing_mm is not None:  # noqa: PLR2004
+            raise ValueError("preprocessing.spacing_mm: pictures have no spacing; use resize")
+        return self
+
+    @model_validator(mode="after")
+    def _statistics_fit(self) -> Plan:
+        rule, channels = self.preprocessing.normalization, len(self.data.channels)
+        if rule.kind != "imagenet":
+            return self
+        if channels != 3:  # noqa: PLR2004 - red, green, blue
+            raise ValueError(f"preprocessing.normalization: imagenet needs 3 channels, got {channels}")
+        if self.data.modality not in PHOTOGRAPHS and not rule.reason:
+            raise ValueError(
+                f"preprocessing.normalization: ImageNet's statistics are of photographs, not of {self.data.modality}; "
+                "say in `reason` why they are right here"
+            )
         return self
 
     @property

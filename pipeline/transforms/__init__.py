@@ -1,7 +1,19 @@
 """Dictionary transforms and the image reader that bundle configs name."""
 
 from pipeline.transforms.checks import CheckImaged, CheckLabeld
+from pipeline.transforms.intensity import Clahed, UnitRanged
+from pipeline.transforms.masks import DecodeMaskd
+from pipeline.transforms.pictures import PictureReader
 from pipeline.transforms.reading import CaseReader
 from pipeline.transforms.saving import SaveSegmentationd
 
-__all__ = ["CaseReader", "CheckImaged", "CheckLabeld", "SaveSegmentationd"]
+__all__ = [
+    "CaseReader",
+    "CheckImaged",
+    "CheckLabeld",
+    "Clahed",
+    "DecodeMaskd",
+    "PictureReader",
+    "SaveSegmentationd",
+    "UnitRanged",
+]

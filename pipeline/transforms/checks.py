@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,18 +29,26 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
         channels: the number of channels that the network takes.
         dimensions: the number of spatial axes.
         modality: the DICOM modality that the network was made for; a series of another is used, with a warning.
+        constant: what to do with an image that has one value everywhere: ``refuse`` it, or ``warn`` and use it.
 
     Raises:
         InputError: names the file and counts the voxels.
     """
 
     def __init__(
-        self, keys: KeysCollection, *, channels: int, dimensions: int = 3, modality: str | None = None
+        self,
+        keys: KeysCollection,
+        *,
+        channels: int,
+        dimensions: int = 3,
+        modality: str | None = None,
+        constant: Literal["refuse", "warn"] = "refuse",
     ) -> None:
         super().__init__(keys)
         self.channels = channels
         self.dimensions = dimensions
         self.modality = modality
+        self.constant = constant
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the data unchanged."""
@@ -66,7 +74,10 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
                     cure="Repair the image; medpipe does not guess their values",
                 )
             if image.min() == image.max():
-                raise InputError("all voxels have one value", where=source, got=f"{float(image.min()):g}")
+                empty = InputError("all voxels have one value", where=source, got=f"{float(image.min()):g}")
+                if self.constant == "refuse":
+                    raise empty
+                logger.warning("%s: do not trust what the network says of it", empty)
         return dict(data)
 
     def _check_modality(self, image: Any) -> None:

@@ -8,37 +8,61 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import ImageReader, ITKReader, NibabelReader, PILReader
-from monai.utils import ensure_tuple
+from monai.data import ImageReader, ITKReader, NibabelReader
+from monai.data.utils import is_no_channel
+from monai.utils import MetaKeys, ensure_tuple
 
 from pipeline.data.files import PICTURE_SUFFIXES, is_dicom
 from pipeline.dicom import DicomSeriesReader
 from pipeline.errors import InputError, one_line
+from pipeline.transforms.pictures import PictureReader
 
 __all__ = ["CaseReader"]
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr")
 _NIBABEL_SUFFIXES = (*_NIFTI_SUFFIXES, ".mgz", ".mgh")  # FreeSurfer's
 _AFFINE_TOLERANCE_MM = 1e-3
+_PLANE = 2
 _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
 class CaseReader(ImageReader):  # type: ignore[misc]
     """A MONAI image reader that takes whatever medpipe takes, for ``LoadImaged(reader=...)``.
 
-    A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`; NIfTI, NRRD, MHA and pictures go to
-    MONAI's readers. An input that cannot be read is an :class:`~pipeline.errors.InputError`.
+    A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`, pictures to
+    :class:`pipeline.transforms.pictures.PictureReader`; NIfTI, NRRD and MHA go to MONAI's readers. An input that cannot
+    be read is an :class:`~pipeline.errors.InputError`.
+
+    Where ``dimensions`` is 2, the third axis of a volume of one slice is dropped from the array and from
+    ``spatial_shape``; the affines stay 4x4. ``meta["dropped_axis"]`` is then 2, the index of that axis among the
+    spatial axes: ``numpy.expand_dims(mask, 2)`` has the shape of the input again. Other volumes stay as they are.
 
     MONAI's ``LoadImage`` answers an exception from ``read`` by trying its other readers, which load some of the series
     that ours refuses, wrongly. So ``read`` only notes the paths; ``get_data`` reads.
 
     Args:
         series: the DICOM series to take where a folder holds several: its UID, number or description.
+        channels: the channels that a picture is given: 1, 3, 4, or None for those that it has.
+        label: whether the files are label maps; a picture then gives grey values or palette indices.
+        colors: whether masks that are colour pictures give their colours.
+        dimensions: the number of spatial axes that the network takes, 2 or 3.
     """
 
-    def __init__(self, *, series: str | int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        series: str | int | None = None,
+        channels: int | None = None,
+        label: bool = False,
+        colors: bool = False,
+        dimensions: int = 3,
+    ) -> None:
         super().__init__()
         self.series = series
+        self.channels = channels
+        self.label = label
+        self.colors = colors
+        self.dimensions = dimensions
 
     def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:  # noqa: ARG002
         """Every path is ours; an unusable one is refused in ``get_data``."""
@@ -71,7 +95,7 @@ class CaseReader(ImageReader):  # type: ignore[misc]
             raise InputError("voxels are not plain numbers", where=first, got=array.dtype)
         if first.name.lower().endswith(_NIFTI_SUFFIXES):
             _check_nifti_geometry(first, np.asarray(meta["affine"], dtype=float))
-        return array, meta
+        return _without_slice_axis(array, meta) if self.dimensions == _PLANE else (array, meta)
 
     def _reader(self, paths: tuple[Path, ...]) -> tuple[Any, Any]:
         first = paths[0]
@@ -83,8 +107,18 @@ class CaseReader(ImageReader):  # type: ignore[misc]
         if first.name.lower().endswith(_NIBABEL_SUFFIXES):
             return NibabelReader(), data
         if first.name.lower().endswith(PICTURE_SUFFIXES):
-            return PILReader(), data
+            return PictureReader(channels=self.channels, label=self.label, colors=self.colors), data
         return ITKReader(), data
+
+
+def _without_slice_axis(array: np.ndarray, meta: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    shape = tuple(int(n) for n in np.asarray(meta[MetaKeys.SPATIAL_SHAPE.value]).ravel())
+    if len(shape) != _PLANE + 1 or shape[-1] != 1:
+        return array, meta
+    channel = meta[MetaKeys.ORIGINAL_CHANNEL_DIM.value]
+    axis = _PLANE if is_no_channel(channel) or channel != 0 else _PLANE + 1  # several files have their channel first
+    changed = {MetaKeys.SPATIAL_SHAPE.value: np.asarray(shape[:_PLANE]), "dropped_axis": _PLANE}
+    return np.squeeze(array, axis), {**meta, **changed}
 
 
 def _check_nifti_geometry(path: Path, affine: np.ndarray) -> None:

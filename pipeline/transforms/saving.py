@@ -11,9 +11,11 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from pipeline.data.files import PICTURE_SUFFIXES
 from pipeline.dicom import Algorithm, Segment, write_segmentation
 from pipeline.errors import InputError
 from pipeline.transforms.checks import source_of
+from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
 from pipeline.writing import whole_file
 
 __all__ = ["SaveSegmentationd"]
@@ -25,22 +27,36 @@ _GEOMETRY_FIELDS = (
 
 
 class SaveSegmentationd(MapTransform):  # type: ignore[misc]
-    """Write label maps as uint8 NIfTI and, for DICOM input, as DICOM SEG beside it.
+    """Write label maps in the format of their input: PNG for pictures, else NIfTI and, for DICOM, DICOM SEG beside it.
 
-    The file is ``<output_dir>/<name>.nii.gz``; it has exactly the shape and affine of the input. A file appears under
-    its final name only when it is complete.
+    ======================= ==========================================================================================
+    input                   files
+    ======================= ==========================================================================================
+    PNG, JPEG, TIFF, BMP    ``<output_dir>/<name>.png``: 8 bit with a palette, each pixel's value is its label (see
+                            :func:`~pipeline.transforms.picture_masks.write_index_png`), and
+                            ``<output_dir>/<name>_overlay.png``: the picture with its labels outlined in colour and
+                            their names below (:func:`~pipeline.transforms.picture_masks.write_overlay_png`)
+    volumes                 ``<output_dir>/<name>.nii.gz``: uint8 NIfTI
+    DICOM                   the same NIfTI, and ``<output_dir>/<name>.dcm``: DICOM SEG
+    ======================= ==========================================================================================
+
+    A mask has exactly the size of its input, and a NIfTI its affine: where a 2D network took a volume of one slice
+    and its reader noted ``dropped_axis`` in the metadata, the mask gets its last axis back. A file appears under its
+    final name only when it is complete. An older mask is replaced; an input never is.
 
     Args:
-        keys: label maps on the grid of the input, shape (1, X, Y, Z).
+        keys: label maps on the grid of the input, shape (1, X, Y[, Z]); values 0 to 255.
         image_key: the image that they belong to; its metadata tells the source.
         name_key: the entry with the case's name.
         output_dir: made when needed.
-        segments: one mapping per label, the arguments of :class:`pipeline.dicom.Segment`.
+        segments: one mapping per label, the arguments of :class:`pipeline.dicom.Segment`. Labels without a ``color``
+            get one of Okabe and Ito's in a picture's files.
         algorithm: name of the algorithm in the DICOM SEG.
         version: its version.
 
     Raises:
-        InputError: the folder cannot be written, or a label map is not on its input's grid.
+        InputError: the folder cannot be written, a file would replace the input, a label map is not on its input's
+            grid, or the picture behind it cannot be read again.
     """
 
     def __init__(
@@ -64,26 +80,33 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the files and return the data unchanged."""
         for key in self.key_iterator(data):
-            meta = data[self.image_key].meta
-            labels = np.asarray(data[key])[0].astype(np.uint8)
-            expected = tuple(int(n) for n in np.asarray(meta["spatial_shape"]).ravel()[: labels.ndim])
-            if labels.shape != expected:
-                raise InputError(
-                    "mask is not on the input's grid",
-                    where=source_of(data[self.image_key]),
-                    expected=expected,
-                    got=labels.shape,
-                )
-            affine = np.asarray(meta.get("original_affine", np.eye(4)), dtype=float)  # pictures have none
-            source = source_of(data[self.image_key])
-            dicom_files = [file for file in str(meta.get("dicom_files", "")).split("\n") if file]
-            nifti, dicom = (self.output_dir / f"{data[self.name_key]}{suffix}" for suffix in (".nii.gz", ".dcm"))
-            _spare_inputs([source, *dicom_files], targets=[nifti, dicom] if dicom_files else [nifti])
-            self._make_folder()
-            if dicom_files:  # first, because it checks the grid once more
-                self._write_dicom(labels, affine, dicom_files, dicom)
-            write_label_map(labels, affine, nifti, like=source)
+            image, name = data[self.image_key], str(data[self.name_key])
+            labels = _on_input_grid(np.asarray(data[key])[0].astype(np.uint8), image)
+            dicom_files = [file for file in str(image.meta.get("dicom_files", "")).split("\n") if file]
+            if not dicom_files and source_of(image).lower().endswith(PICTURE_SUFFIXES):
+                self._save_picture(labels, source_of(image), name)
+            else:
+                self._save_volume(labels, image, name, dicom_files)
         return dict(data)
+
+    def _save_volume(self, labels: np.ndarray, image: Any, name: str, dicom_files: list[str]) -> None:
+        source = source_of(image)
+        affine = np.asarray(image.meta.get("original_affine", np.eye(4)), dtype=float)
+        nifti, dicom = (self.output_dir / f"{name}{suffix}" for suffix in (".nii.gz", ".dcm"))
+        _spare_inputs([source, *dicom_files], targets=[nifti, dicom] if dicom_files else [nifti])
+        self._make_folder()
+        if dicom_files:  # first, because it checks the grid once more
+            self._write_dicom(labels, affine, dicom_files, dicom)
+        write_label_map(labels, affine, nifti, like=source)
+
+    def _save_picture(self, labels: np.ndarray, source: str, name: str) -> None:
+        mask, overlay = (self.output_dir / f"{name}{suffix}" for suffix in (".png", "_overlay.png"))
+        _spare_inputs([source], targets=[mask, overlay])
+        self._make_folder()
+        colors = label_colors(self.segments)
+        names = {segment.value: segment.name for segment in self.segments}
+        write_overlay_png(labels, overlay, picture=source, colors=colors, names=names)  # first: it reads the source
+        write_index_png(labels, mask, colors)
 
     def _make_folder(self) -> None:
         try:
@@ -107,6 +130,18 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _on_input_grid(labels: np.ndarray, image: Any) -> np.ndarray:
+    """The labels with the axis of length 1 that the reader dropped, if their shape is that of the input."""
+    shape = tuple(int(n) for n in np.asarray(image.meta["spatial_shape"]).ravel())
+    if image.meta.get("dropped_axis") is not None:
+        labels = labels[..., None]
+        shape = (*shape[:2], 1)  # the reader may have noted it before or after
+    expected = shape[: labels.ndim]
+    if labels.shape != expected:
+        raise InputError("mask is not on the input's grid", where=source_of(image), expected=expected, got=labels.shape)
+    return labels
 
 
 def _spare_inputs(sources: Sequence[str], *, targets: Sequence[Path]) -> None:

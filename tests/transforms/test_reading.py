@@ -10,7 +10,7 @@ import pydicom
 import pytest
 import SimpleITK
 from monai.data import MetaTensor
-from monai.transforms import LoadImaged
+from monai.transforms import LoadImaged, Spacing
 from PIL import Image
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
@@ -205,3 +205,67 @@ def test_freesurfer_volumes_and_nifti_pairs_are_read_as_nibabel_reads_them(
     array, meta = reader.get_data(reader.read(tmp_path / name))
     np.testing.assert_array_equal(array, voxels)
     np.testing.assert_allclose(meta["affine"], affine, atol=1e-6)
+
+
+def _affine_and_slice(tmp_path: Path, kind: str) -> tuple[Path, np.ndarray, np.ndarray]:
+    """A file of one slice, its pixels (X, Y) and its affine as other libraries tell them."""
+    pixels = _voxels((7, 6, 1))[..., 0]
+    if kind == "dicom":
+        phantom = make_phantom(2, shape=(12, 10, 4), spacing_mm=(2.0, 2.5, 3.0))
+        path = sorted(write_phantom_dicom(phantom, tmp_path / "series").iterdir())[0]
+        header = pydicom.dcmread(path)
+        affine = np.diag([*header.PixelSpacing[::-1], header.SliceThickness, 1.0]).astype(float)
+        affine[:3, 3] = header.ImagePositionPatient
+        affine[:2] *= -1  # LPS to RAS; the phantom's slices are axial
+        stored = header.pixel_array.T * float(header.RescaleSlope) + float(header.RescaleIntercept)
+        return path, stored, affine
+    path = tmp_path / f"case{kind}"
+    if kind == ".mha":
+        image = SimpleITK.GetImageFromArray(pixels.T[np.newaxis])
+        image.SetSpacing([0.5, 1.25, 3.0])
+        image.SetOrigin([-12.5, 40.0, 7.75])
+        SimpleITK.WriteImage(image, str(path))
+        affine = np.diag([-0.5, -1.25, 3.0, 1.0])
+        affine[:3, 3] = 12.5, -40.0, 7.75
+        return path, pixels, affine
+    nib.save(nib.Nifti1Image(pixels[..., np.newaxis], OBLIQUE), path)
+    return path, pixels, nib.load(path).affine
+
+
+@pytest.mark.parametrize("kind", [".nii.gz", ".mha", "dicom"])
+def test_a_volume_of_one_slice_is_a_picture_for_a_network_of_two_axes(tmp_path: Path, kind: str) -> None:
+    path, pixels, affine = _affine_and_slice(tmp_path, kind)
+    image = _load(path, dimensions=2)
+    np.testing.assert_array_equal(image.numpy(), pixels[np.newaxis])
+    np.testing.assert_array_equal(image.meta["spatial_shape"], pixels.shape)
+    assert image.meta["dropped_axis"] == 2
+    whole = _load(path)
+    for stated in (image.affine, image.meta["original_affine"]):
+        # The decimal digits of DICOM and ITK. One slice has no next one to tell the third direction.
+        np.testing.assert_allclose(stated[:, [0, 1, 3]], affine[:, [0, 1, 3]], atol=1e-6)
+        np.testing.assert_array_equal(stated, whole.affine)
+    assert np.expand_dims(image[0].numpy(), image.meta["dropped_axis"]).shape == whole.shape[1:]
+    assert "dropped_axis" not in whole.meta
+
+
+def test_the_plane_of_a_dropped_axis_can_be_resampled(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(_voxels((9, 7, 1)), np.diag([0.5, 1.5, 4.0, 1.0])), tmp_path / "a.nii.gz")
+    image = Spacing(pixdim=(1.0, 1.0), align_corners=True)(_load(tmp_path / "a.nii.gz", dimensions=2))
+    assert image.shape == (1, 5, 10)  # the corners lie 4 and 9 mm apart
+    np.testing.assert_allclose(image.affine.diagonal(), [1.0, 1.0, 4.0, 1.0])
+
+
+def test_several_files_of_one_slice_are_channels_of_two_axes(tmp_path: Path) -> None:
+    for name, factor in (("a", 1), ("b", 2)):
+        nib.save(nib.Nifti1Image(_voxels((7, 6, 1)) * factor, OBLIQUE), tmp_path / f"{name}.nii.gz")
+    image = _load([tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"], dimensions=2)
+    pixels = _voxels((7, 6, 1))[..., 0]
+    np.testing.assert_array_equal(image.numpy(), np.stack([pixels, pixels * 2]))
+
+
+def test_other_shapes_stay_as_they_are_for_a_network_of_two_axes(tmp_path: Path) -> None:
+    for shape in ((7, 6, 5), (7, 1, 6), (7, 6)):
+        nib.save(nib.Nifti1Image(_voxels(shape), OBLIQUE), tmp_path / "a.nii.gz")
+        image = _load(tmp_path / "a.nii.gz", dimensions=2)
+        np.testing.assert_array_equal(image.numpy(), _voxels(shape)[np.newaxis])
+        assert "dropped_axis" not in image.meta

@@ -164,12 +164,53 @@ def test_a_dicom_series_gives_a_segmentation_object_of_equal_voxels(tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["case.dcm", "case.nii.gz"]
 
 
-def test_a_picture_gives_a_mask_of_its_size(tmp_path: Path) -> None:
+def test_a_picture_gives_a_mask_of_its_size_and_an_overlay(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((5, 8), np.uint8)).save(tmp_path / "in.png")
     data = LoadImaged("image", reader=CaseReader(), ensure_channel_first=True)({"image": tmp_path / "in.png"})
     labels = np.random.default_rng(0).integers(0, 3, (8, 5))
     _save({**data, "pred": torch.as_tensor(labels)[None], "name": "case"}, tmp_path / "out")
-    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out" / "case.nii.gz").dataobj), labels)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["case.png", "case_overlay.png"]
+    mask = Image.open(tmp_path / "out" / "case.png")
+    np.testing.assert_array_equal(np.asarray(mask), labels.T)
+    assert mask.getpalette()[3:6] == SEGMENTS[0]["color"]
+
+
+@pytest.mark.parametrize(("source", "name"), [("case.png", "case"), ("case_overlay.png", "case")])
+def test_a_picture_is_never_overwritten_by_its_mask(tmp_path: Path, source: str, name: str) -> None:
+    Image.fromarray(np.zeros((5, 8), np.uint8)).save(tmp_path / source)
+    before = (tmp_path / source).read_bytes()
+    data = LoadImaged("image", reader=CaseReader(), ensure_channel_first=True)({"image": tmp_path / source})
+    with pytest.raises(InputError, match=rf"{source}: the mask would replace its own input"):
+        _save({**data, "pred": torch.zeros(1, 8, 5), "name": name}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [source]
+    assert (tmp_path / source).read_bytes() == before
+
+
+@pytest.mark.parametrize("noted", [(6, 4), (6, 4, 1)], ids=str)
+def test_an_axis_that_the_reader_dropped_is_put_back(tmp_path: Path, noted: tuple[int, ...]) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((6, 4, 1), np.float32), AFFINES["oblique"]), tmp_path / "in.nii.gz")
+    meta = {"filename_or_obj": str(tmp_path / "in.nii.gz"), "spatial_shape": np.array(noted), "dropped_axis": 2}
+    image = MetaTensor(torch.zeros(1, 6, 4), meta={**meta, "original_affine": AFFINES["oblique"]})
+    labels = torch.as_tensor(np.random.default_rng(0).integers(0, 3, (6, 4)))
+    _save({"image": image, "pred": labels[None], "name": "case"}, tmp_path / "out")
+    mask = nib.load(tmp_path / "out" / "case.nii.gz")
+    assert np.array_equal(mask.affine, nib.load(tmp_path / "in.nii.gz").affine)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), labels[..., None])
+    with pytest.raises(InputError, match=r"not on the input's grid \(expected \(6, 4, 1\), got \(6, 3, 1\)\)"):
+        _save({"image": image, "pred": labels[None, :, 1:], "name": "case"}, tmp_path / "out")
+
+
+def test_a_slice_without_its_axis_gives_a_segmentation_object(tmp_path: Path) -> None:
+    folder = write_phantom_dicom(make_phantom(1, shape=SHAPE), tmp_path / "series")
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+    image = LoadImaged("image", reader=CaseReader(), ensure_channel_first=True)({"image": str(folder)})["image"]
+    meta = {**image.meta, "dropped_axis": 2, "spatial_shape": np.array(SHAPE[:2])}
+    labels = np.random.default_rng(0).integers(0, 3, SHAPE[:2])
+    data = {"image": MetaTensor(image[..., 0], meta=meta), "pred": torch.as_tensor(labels)[None], "name": "case"}
+    _save(data, tmp_path / "out")
+    volume = highdicom.seg.segread(tmp_path / "out" / "case.dcm").get_volume(combine_segments=True)
+    np.testing.assert_array_equal(volume.array.transpose(2, 1, 0), labels[..., None])
 
 
 def test_only_final_names_are_left_and_an_older_mask_is_replaced(tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from pipeline.bundle.configs.parts import BOTH, Config, compose, inferer, network, places
-from pipeline.bundle.configs.transforms import checks, geometry, intensities, loading
-from pipeline.planning import Code, Label, Plan
+from pipeline.bundle.configs.parts import Config, compose, labels, network, places
+from pipeline.bundle.configs.tasks import task_of
+from pipeline.planning import Plan
 
 __all__ = ["evaluate_config", "inference_config"]
 
-# DICOM PS3.16 CID 7150, for labels to which the plan gives no code.
-_ANATOMICAL_STRUCTURE = Code(value="91723000", meaning="Anatomical Structure")
+_LOAD_WEIGHTS = {"_target_": "CheckpointLoader", "load_path": "@weights", "load_dict": {"model": "@network"}}
+_PROGRESS = {"_target_": "pipeline.handlers.CaseProgress", "total": "$len(@cases)"}
+_CHECK = {"_target_": "pipeline.bundle.check_run", "dataset_dir": "@dataset_dir", "weights": "@weights",
+          "output_dir": "@output_dir"}  # fmt: skip
 
 
 def inference_config(plan: Plan) -> Config:
-    """``inference.json``: any input to label maps in its own geometry."""
+    """``inference.json``: any input to label maps in its own geometry, or to a table of probabilities."""
+    task = task_of(plan)
+    predictions = task.predictions()
     return {
         **places(),
         "output_dir": "$@bundle_root + '/output'",
@@ -22,106 +26,60 @@ def inference_config(plan: Plan) -> Config:
         **network(plan),
         "failures": {"_target_": "pipeline.data.CaseFailures"},
         "cases": {"_target_": "pipeline.data.find_inputs", "dataset_dir": "@dataset_dir", "series": "@series"},
-        "preprocessing": compose(
-            loading(["image"], reader={"_target_": "pipeline.transforms.CaseReader", "series": "@series"}),
-            *checks(plan, label=False),
-            *geometry(plan, ["image"]),
-            *intensities(plan),
-        ),
-        "dataset": {
-            "_target_": "pipeline.data.SurvivingCases",
-            "data": "@cases",
-            "transform": "@preprocessing",
-            "failures": "@failures",
-        },
+        "preprocessing": compose(*task.preprocessing("inference", series="@series")),
+        "dataset": _surviving("@preprocessing"),
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
-        "inferer": inferer(plan, mirrored=True),
-        "postprocessing": compose(
-            *_to_input_grid("@preprocessing"),
-            {
-                "_target_": "pipeline.transforms.SaveSegmentationd",
-                "keys": ["pred"],
-                "output_dir": "@output_dir",
-                "segments": [_segment(label) for label in plan.labels],
-                "algorithm": plan.title,
-                "version": plan.version,
-            },
-        ),
-        "handlers": [
-            {"_target_": "CheckpointLoader", "load_path": "@weights", "load_dict": {"model": "@network"}},
-            {"_target_": "pipeline.handlers.CaseProgress", "total": "$len(@cases)"},
-        ],
+        "inferer": task.inferer(mirrored=True),
+        "postprocessing": compose(*task.result("@preprocessing"), *task.saving()),
+        **({} if predictions is None else {"labels": labels(plan), "scores": task.table()}),
+        "handlers": [_LOAD_WEIGHTS, *([] if predictions is None else [task.scoring()]), _PROGRESS],
         "evaluator": _case_evaluator(dataloader="@dataloader", handlers="@handlers", postprocessing="@postprocessing"),
-        "initialize": [
-            {
-                "_target_": "pipeline.bundle.check_run",
-                "dataset_dir": "@dataset_dir",
-                "weights": "@weights",
-                "output_dir": "@output_dir",
-            }
-        ],
-        "run": ["$@evaluator.run()"],
+        "initialize": [_CHECK],
+        "run": ["$@evaluator.run()", *([] if predictions is None else [predictions])],
         "finalize": ["$@failures.finish()"],
     }
 
 
 def evaluate_config(plan: Plan) -> Config:
-    """``evaluate.json``, over ``train.json``: Dice of held-out cases on their own grids."""
+    """``evaluate.json``, over ``train.json``: scores of held-out cases, of segmentations on the cases' own grids."""
+    task = task_of(plan)
     return {
         "output_dir": "$@bundle_root + '/eval'",
         "weights": "$@ckpt_dir + '/model.pt'",
         "subset": "test",
         "failures": {"_target_": "pipeline.data.CaseFailures"},
-        "scores": {"_target_": "pipeline.evaluation.ScoreTable", "labels": "@labels"},
+        "scores": task.table(),
         "cases": "$@split.select(@subset, @fold)",
-        "validate::preprocessing": compose(
-            loading(BOTH), *checks(plan, label=True), *geometry(plan, ["image"]), *intensities(plan)
-        ),
-        "validate::dataset": {
-            "_target_": "pipeline.data.SurvivingCases",
-            "data": "@cases",
-            "transform": "@validate::preprocessing",
-            "failures": "@failures",
-        },
+        "validate::preprocessing": compose(*task.preprocessing("evaluation")),
+        "validate::dataset": _surviving("@validate::preprocessing"),
         "validate::dataloader": {
             "_target_": "DataLoader",
             "dataset": "@validate::dataset",
             "batch_size": 1,
             "num_workers": 0,
         },
-        "validate::inferer": inferer(plan, mirrored=True),
-        "validate::postprocessing": compose(*_to_input_grid("@validate::preprocessing")),
-        "validate::handlers": [
-            {"_target_": "CheckpointLoader", "load_path": "@weights", "load_dict": {"model": "@network"}},
-            {"_target_": "pipeline.handlers.ScoreCases", "table": "@scores"},
-            {"_target_": "pipeline.handlers.CaseProgress", "total": "$len(@cases)"},
-        ],
+        "validate::inferer": task.inferer(mirrored=True),
+        "validate::postprocessing": compose(*task.result("@validate::preprocessing")),
+        "validate::handlers": [_LOAD_WEIGHTS, task.scoring(), _PROGRESS],
         "validate::evaluator": _case_evaluator(
             dataloader="@validate::dataloader",
             handlers="@validate::handlers",
             postprocessing="@validate::postprocessing",
             inferer="@validate::inferer",
         ),
-        "initialize": [
-            {"_target_": "pipeline.bundle.check_run", "dataset_dir": "@dataset_dir", "weights": "@weights",
-             "output_dir": "@output_dir"}
-        ],
-        "run": [
-            "$@validate::evaluator.run()",
-            {"_target_": "pipeline.evaluation.report_scores", "table": "@scores", "failures": "$@failures.reasons",
-             "folder": "@output_dir", "subset": "@subset"},
-        ],
+        "initialize": [_CHECK],
+        "run": ["$@validate::evaluator.run()", task.report()],
         "finalize": ["$@failures.finish()"],
-    }  # fmt: skip
+    }
 
 
-def _to_input_grid(preprocessing: str) -> list[Config]:
-    """Logits back to the input's grid, then the winning label: interpolating labels would invent others."""
-    return [
-        {"_target_": "Invertd", "keys": ["pred"], "transform": preprocessing, "orig_keys": ["image"],
-         "nearest_interp": False, "to_tensor": True},
-        {"_target_": "AsDiscreted", "keys": ["pred"], "argmax": True},
-    ]  # fmt: skip
+def _surviving(transform: str) -> Config:
+    return {
+        "_target_": "pipeline.data.SurvivingCases",
+        "data": "@cases",
+        "transform": transform,
+        "failures": "@failures",
+    }
 
 
 def _case_evaluator(*, dataloader: str, handlers: str, postprocessing: str, inferer: str = "@inferer") -> Config:
@@ -134,19 +92,4 @@ def _case_evaluator(*, dataloader: str, handlers: str, postprocessing: str, infe
         "inferer": inferer,
         "postprocessing": postprocessing,
         "val_handlers": handlers,
-    }
-
-
-def _segment(label: Label) -> Config:
-    def code(concept: Code | None) -> list[str]:
-        concept = concept or _ANATOMICAL_STRUCTURE
-        return [concept.value, concept.scheme, concept.meaning]
-
-    return {
-        "value": label.value,
-        "name": label.name,
-        "category": code(label.category),
-        "property_type": code(label.type),
-        "modifier": None if label.modifier is None else code(label.modifier),
-        "color": label.color if label.color is None else list(label.color),
     }

@@ -6,11 +6,9 @@ from typing import Any
 
 from pipeline.planning import Plan
 
-__all__ = ["BOTH", "Config", "compose", "inferer", "network", "places"]
+__all__ = ["Config", "compose", "inferer", "labels", "network", "places"]
 
 Config = dict[str, Any]
-
-BOTH = ["image", "label"]
 
 
 def places() -> Config:
@@ -25,6 +23,11 @@ def places() -> Config:
 def network(plan: Plan) -> Config:
     """The plan's network, as MONAI names it in bundles."""
     return {"network_def": plan.network, "network": "$@network_def.to(@device)"}
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    """The names of the label values or classes; JSON has no integer keys."""
+    return {str(label.value): label.name for label in plan.labels}
 
 
 def compose(*steps: Config) -> Config:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.bundle.configs.parts import BOTH, Config, compose, inferer, network, places
-from pipeline.bundle.configs.transforms import augmentation, checks, geometry, intensities, loading
+from pipeline.bundle.configs.parts import Config, compose, labels, network, places
+from pipeline.bundle.configs.tasks import Task, task_of
+from pipeline.bundle.configs.transforms import augmentation
 from pipeline.planning import Plan
 
 __all__ = ["multi_gpu_config", "train_config"]
@@ -11,8 +12,7 @@ __all__ = ["multi_gpu_config", "train_config"]
 
 def train_config(plan: Plan) -> Config:
     """``train.json``: from a labelled data set to ``models/model.pt``."""
-    training = plan.training
-    names = [label.name for label in plan.labels]
+    training, task = plan.training, task_of(plan)
     return {
         **places(),
         "output_dir": "$@bundle_root + '/output'",
@@ -29,7 +29,7 @@ def train_config(plan: Plan) -> Config:
         "seed": training.seed,
         "resume": False,
         **network(plan),
-        "labels": {str(label.value): label.name for label in plan.labels},
+        "labels": labels(plan),
         "split": {
             "_target_": "pipeline.data.DataSplit",
             "dataset_dir": "@dataset_dir",
@@ -38,9 +38,9 @@ def train_config(plan: Plan) -> Config:
             "folds": plan.data.folds,
             "seed": plan.data.split_seed,
             "patient_pattern": plan.data.patient_pattern,
+            **task.split(),
         },
-        "loss": {"_target_": "DiceCELoss", "include_background": training.include_background, "to_onehot_y": True,
-                 "softmax": True, "batch": training.batch_dice},
+        "loss": task.loss(),
         "optimizer": {"_target_": "torch.optim.AdamW", "params": "$@network.parameters()", "lr": "@learning_rate",
                       "weight_decay": training.weight_decay},
         "ema": {"_target_": "ignite.handlers.EMAHandler", "model": "@network", "momentum": training.ema_momentum,
@@ -48,8 +48,8 @@ def train_config(plan: Plan) -> Config:
         "schedule": {"_target_": "pipeline.handlers.BudgetSchedule", "optimizer": "@optimizer",
                      "warmup": training.warmup, "power": training.decay_power,
                      "time_budget_minutes": "@time_budget_minutes"},
-        "train": _train_section(plan, names),
-        "validate": _validate_section(plan),
+        "train": _train_section(plan, task),
+        "validate": _validate_section(task),
         "initialize": [
             {"_target_": "pipeline.bundle.check_run", "dataset_dir": "@dataset_dir", "output_dir": "@ckpt_dir"},
             "$monai.utils.set_determinism(@seed)",
@@ -81,14 +81,12 @@ def multi_gpu_config(plan: Plan) -> Config:
     }
 
 
-def _train_section(plan: Plan, names: list[str]) -> Config:
-    window = list(plan.preprocessing.window)
-    pad = {"_target_": "SpatialPadd", "keys": BOTH, "spatial_size": window}
+def _train_section(plan: Plan, task: Task) -> Config:
+    names, keys = [label.name for label in plan.labels], list(task.keys)
+    pad = {"_target_": "SpatialPadd", "keys": keys, "spatial_size": list(plan.preprocessing.window)}
     return {
-        "deterministic_transforms": [
-            loading(BOTH), *checks(plan, label=True), *geometry(plan, BOTH), *intensities(plan), pad
-        ],
-        "random_transforms": augmentation(plan),
+        "deterministic_transforms": [*task.preprocessing("training"), pad],
+        "random_transforms": augmentation(plan, keys),
         "preprocessing": {"_target_": "Compose",
                           "transforms": "$@train::deterministic_transforms + @train::random_transforms"},
         "dataset": {"_target_": "CacheDataset", "data": "$@split.training(@fold)", "transform": "@train::preprocessing",
@@ -108,14 +106,14 @@ def _train_section(plan: Plan, names: list[str]) -> Config:
              "patience": "@early_stopping"},
             _shared("@train::curves"),
             {"_target_": "pipeline.handlers.TrainingProgress", "validator": "@validate::evaluator",
-             "schedule": "@schedule", "labels": names},
+             "schedule": "@schedule", "labels": names, **task.metric()},
             {"_target_": "pipeline.handlers.ResumableState", "path": "$@ckpt_dir + '/training_state.pt'",
              "resume": "@resume",
              "objects": {"network": "@network", "ema": "$@ema.ema_model", "optimizer": "@optimizer",
                          "schedule": "@schedule", "curves": "@train::curves", "best": "@validate::best"}},
         ],
         "curves": {"_target_": "pipeline.handlers.TrainingCurves", "folder": "@output_dir",
-                   "validator": "@validate::evaluator", "optimizer": "@optimizer", "labels": names},
+                   "validator": "@validate::evaluator", "optimizer": "@optimizer", "labels": names, **task.metric()},
         "trainer": {"_target_": "SupervisedTrainer", "device": "@device", "max_epochs": "@epochs",
                     "train_data_loader": "@train::dataloader", "network": "@network", "optimizer": "@optimizer",
                     "loss_function": "@loss", "inferer": "@train::inferer", "train_handlers": "@train::handlers",
@@ -123,22 +121,14 @@ def _train_section(plan: Plan, names: list[str]) -> Config:
     }  # fmt: skip
 
 
-def _validate_section(plan: Plan) -> Config:
-    classes = plan.channel_count
+def _validate_section(task: Task) -> Config:
     return {
-        "preprocessing": compose(
-            loading(BOTH), *checks(plan, label=True), *geometry(plan, BOTH), *intensities(plan)
-        ),
+        "preprocessing": compose(*task.preprocessing("validation")),
         "dataset": {"_target_": "CacheDataset", "data": "$@split.validation(@fold)",
                     "transform": "@validate::preprocessing", "cache_rate": 1.0, "num_workers": 2, "progress": False},
         "dataloader": {"_target_": "DataLoader", "dataset": "@validate::dataset", "batch_size": 1, "num_workers": 0},
-        "inferer": inferer(plan, mirrored=False),
-        "postprocessing": compose(
-            {"_target_": "AsDiscreted", "keys": ["pred"], "argmax": True, "to_onehot": classes},
-            {"_target_": "AsDiscreted", "keys": ["label"], "to_onehot": classes},
-        ),
-        "key_metric": {"val_mean_dice": {"_target_": "MeanDice", "include_background": False,
-                                         "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}},
+        "inferer": task.inferer(mirrored=False),
+        **task.validation(),
         "best": {"_target_": "pipeline.handlers.BestCheckpoint", "network": "$@ema.ema_model",
                  "path": "$@ckpt_dir + '/model.pt'", "split": "@split"},
         "handlers": [_shared("@validate::best")],

@@ -6,20 +6,41 @@ import math
 
 from pipeline.bundle.configs.parts import Config
 from pipeline.planning import Plan
+from pipeline.planning.normalization import Fixed
 
 __all__ = ["augmentation", "checks", "geometry", "intensities", "loading"]
 
 # MONAI's default axis codes, spelled out: the default depends on the image's metadata.
 _AXIS_CODES = [["L", "R"], ["P", "A"], ["I", "S"]]
+_READER = "pipeline.transforms.CaseReader"
+_UPSAMPLING: dict[int, Config] = {2: {"upsample_mode": "bilinear"}, 3: {}}  # MONAI's default is trilinear
+_IMAGENET_MEAN, _IMAGENET_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def loading(keys: list[str], *, reader: Config | str = "pipeline.transforms.CaseReader") -> Config:
-    """Load each key with medpipe's reader, channel first."""
+def loading(plan: Plan, *, label: bool, series: str | None = None) -> list[Config]:
+    """Load the image and, where there is one, the label map with medpipe's reader, channel first."""
+    reader: Config = {"_target_": _READER}
+    if series is not None:
+        reader["series"] = series
+    if plan.dimensions == 3:  # noqa: PLR2004
+        return [_load(["image", "label"] if label else ["image"], reader if series else _READER)]
+    reader |= {"dimensions": 2, "channels": len(plan.data.channels)}
+    masks = {"_target_": _READER, "dimensions": 2, "label": True, "colors": bool(_mask_colors(plan))}
+    return [_load(["image"], reader), *([_load(["label"], masks)] if label else [])]
+
+
+def _load(keys: list[str], reader: Config | str) -> Config:
     return {"_target_": "LoadImaged", "keys": keys, "reader": reader, "ensure_channel_first": True}
 
 
+def _mask_colors(plan: Plan) -> dict[str, list[list[int]]]:
+    return {
+        str(label.value): [list(color) for color in label.mask_colors] for label in plan.labels if label.mask_colors
+    }
+
+
 def checks(plan: Plan, *, label: bool) -> list[Config]:
-    """Refuse unusable images and, where there is one, labels."""
+    """Refuse unusable images and, where there is one, label maps."""
     image = {
         "_target_": "pipeline.transforms.CheckImaged",
         "keys": ["image"],
@@ -27,30 +48,55 @@ def checks(plan: Plan, *, label: bool) -> list[Config]:
         "dimensions": plan.dimensions,
         "modality": plan.data.modality,
     }
+    if plan.task == "classification":  # a blank picture has a class where the data says so
+        image["constant"] = "warn"
     if not label:
         return [image]
     values = [0, *(one.value for one in plan.labels)]
     check = {"_target_": "pipeline.transforms.CheckLabeld", "keys": ["label"], "image_key": "image", "values": values}
-    return [image, check]
+    if plan.dimensions == 3:  # noqa: PLR2004
+        return [image, check]
+    decode = {"_target_": "pipeline.transforms.DecodeMaskd", "keys": ["label"], "values": values,
+              "colors": _mask_colors(plan) or None}  # fmt: skip
+    return [image, decode, check]
 
 
 def geometry(plan: Plan, keys: list[str]) -> list[Config]:
-    """Bring each key to the plan's orientation and spacing; labels by nearest neighbour."""
-    if plan.dimensions == 2:  # noqa: PLR2004 - pictures have neither orientation nor spacing
-        return []
-    steps: list[Config] = [
-        {"_target_": "Orientationd", "keys": keys, "axcodes": plan.preprocessing.orientation, "labels": _AXIS_CODES}
-    ]
-    if plan.preprocessing.spacing_mm is not None:
+    """Bring each key to the plan's orientation, spacing and size; labels by nearest neighbour."""
+    rules, steps = plan.preprocessing, list[Config]()
+    if plan.dimensions == 3:  # noqa: PLR2004 - pictures have neither orientation nor spacing
+        steps.append({"_target_": "Orientationd", "keys": keys, "axcodes": rules.orientation, "labels": _AXIS_CODES})
+    if rules.spacing_mm is not None:
         steps.append(
             {
                 "_target_": "Spacingd",
                 "keys": keys,
-                "pixdim": list(plan.preprocessing.spacing_mm),
+                "pixdim": list(rules.spacing_mm),
                 "mode": ["nearest" if key == "label" else "bilinear" for key in keys],
             }
         )
+    if rules.median_radius is not None:
+        steps.append({"_target_": "MedianSmoothd", "keys": ["image"], "radius": rules.median_radius})
+    if rules.resize is not None:
+        steps += _resize(list(rules.resize), keys, keep_aspect=rules.keep_aspect)
+    if rules.center_crop is not None:
+        steps.append({"_target_": "CenterSpatialCropd", "keys": keys, "roi_size": list(rules.center_crop)})
     return steps
+
+
+def _resize(size: list[int], keys: list[str], *, keep_aspect: bool) -> list[Config]:
+    linear = "trilinear" if len(size) == 3 else "bilinear"  # noqa: PLR2004
+    resize: Config = {
+        "_target_": "Resized",
+        "keys": keys,
+        "spatial_size": max(size) if keep_aspect else size,
+        "size_mode": "longest" if keep_aspect else "all",
+        # nearest-exact takes the voxel under the centre, as the linear modes do; nearest is half a voxel off.
+        "mode": ["nearest-exact" if key == "label" else linear for key in keys],
+        "anti_aliasing": [key != "label" for key in keys],
+    }
+    pad = {"_target_": "SpatialPadd", "keys": keys, "spatial_size": size}
+    return [resize, pad] if keep_aspect else [resize]
 
 
 def intensities(plan: Plan) -> list[Config]:
@@ -61,11 +107,23 @@ def intensities(plan: Plan) -> list[Config]:
         return [_scale(low, high)]
     if rule.kind == "percentile":
         return [_percentiles(rule.lower, rule.upper)]
+    if rule.kind == "clahe":
+        return [{"_target_": "pipeline.transforms.Clahed", "keys": ["image"], "clip_limit": rule.clip_limit,
+                 "tiles": rule.tiles}]  # fmt: skip
+    if rule.kind == "unit" or rule.kind == "imagenet":  # noqa: PLR1714 - mypy narrows no membership
+        unit = {"_target_": "pipeline.transforms.UnitRanged", "keys": ["image"]}
+        statistics = {"_target_": "NormalizeIntensityd", "keys": ["image"], "subtrahend": _IMAGENET_MEAN,
+                      "divisor": _IMAGENET_DEVIATION, "channel_wise": True}  # fmt: skip
+        return [unit, statistics] if rule.kind == "imagenet" else [unit]
     if rule.kind == "zscore":
         foreground = rule.region == "foreground"
         clip = [] if rule.clip_percentiles is None else [_percentiles(*rule.clip_percentiles, rescale=not foreground)]
         return [*clip, {"_target_": "NormalizeIntensityd", "keys": ["image"], "nonzero": foreground,
                         "channel_wise": True}]  # fmt: skip
+    return _fixed(rule)
+
+
+def _fixed(rule: Fixed) -> list[Config]:
     clip = [] if rule.clip is None else [{"_target_": "ThresholdIntensityd", "keys": ["image"], "threshold": bound,
                                           "above": above, "cval": bound}
                                          for bound, above in zip(rule.clip, (True, False), strict=True)]  # fmt: skip
@@ -73,15 +131,18 @@ def intensities(plan: Plan) -> list[Config]:
                     "divisor": rule.deviation}]  # fmt: skip
 
 
-def augmentation(plan: Plan) -> list[Config]:
-    """Random crops to the window and the plan's random changes, in this order: geometry first, then intensities."""
-    both = ["image", "label"]
+def augmentation(plan: Plan, keys: list[str]) -> list[Config]:
+    """Random crops to the window and the plan's random changes, in this order: geometry first, then intensities.
+
+    One random transform changes all keys, so that an image and its label map never part.
+    """
     changes = plan.training.augmentation
-    steps = [_crop(plan)]
+    steps = [_crop(plan, keys)]
     steps += [
-        {"_target_": "RandFlipd", "keys": both, "prob": 0.5, "spatial_axis": axis} for axis in changes.mirror_axes
+        {"_target_": "RandFlipd", "keys": keys, "prob": 0.5, "spatial_axis": axis} for axis in changes.mirror_axes
     ]
-    bend: Config = {"keys": both, "mode": ["bilinear", "nearest"], "padding_mode": "zeros"}
+    modes = ["nearest" if key == "label" else "bilinear" for key in keys]
+    bend: Config = {"keys": keys, "mode": modes, "padding_mode": "zeros"}
     if changes.elastic_probability > 0:
         steps.append({"_target_": f"Rand{plan.dimensions}DElasticd", "prob": changes.elastic_probability,
                       "sigma_range": list(changes.elastic_sigma_voxels),
@@ -95,14 +156,14 @@ def augmentation(plan: Plan) -> list[Config]:
     return [*steps, *_intensity_changes(plan)]
 
 
-def _crop(plan: Plan) -> Config:
+def _crop(plan: Plan, keys: list[str]) -> Config:
     window = list(plan.preprocessing.window)
     training = plan.training
-    if training.foreground_fraction is not None:
-        return {"_target_": "RandCropByPosNegLabeld", "keys": ["image", "label"], "label_key": "label",
+    if training.foreground_fraction is not None and "label" in keys:
+        return {"_target_": "RandCropByPosNegLabeld", "keys": keys, "label_key": "label",
                 "spatial_size": window, "pos": training.foreground_fraction, "neg": 1 - training.foreground_fraction,
                 "num_samples": training.samples_per_case}  # fmt: skip
-    return {"_target_": "RandSpatialCropSamplesd", "keys": ["image", "label"], "roi_size": window,
+    return {"_target_": "RandSpatialCropSamplesd", "keys": keys, "roi_size": window,
             "num_samples": training.samples_per_case, "random_size": False}  # fmt: skip
 
 
@@ -118,7 +179,7 @@ def _intensity_changes(plan: Plan) -> list[Config]:
         (
             "RandSimulateLowResolutiond",
             changes.low_resolution_probability,
-            {"zoom_range": list(changes.low_resolution_zoom)},
+            {"zoom_range": list(changes.low_resolution_zoom)} | _UPSAMPLING[plan.dimensions],
         ),
     ]
     return [{"_target_": name, "keys": ["image"], "prob": prob, **rest} for name, prob, rest in table if prob > 0]

@@ -1,0 +1,271 @@
+"""What segmentation and classification do differently in a bundle's configs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from pipeline.bundle.configs.parts import Config, compose, inferer
+from pipeline.bundle.configs.transforms import checks, geometry, intensities, loading
+from pipeline.planning import Code, Label, Plan
+
+__all__ = ["Classification", "Segmentation", "Task", "task_of"]
+
+# DICOM PS3.16 CID 7150, for labels to which the plan gives no code.
+_ANATOMICAL_STRUCTURE = Code(value="91723000", meaning="Anatomical Structure")
+Use = Literal["training", "validation", "evaluation", "inference"]
+_PREDICTION_AND_LABEL = "$monai.handlers.from_engine(['pred', 'label'])"
+
+
+class Task(ABC):
+    """The parts of a config that depend on the task.
+
+    Attributes:
+        keys: the images, label maps included, that every change of the geometry must meet alike.
+    """
+
+    keys: tuple[str, ...]
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @abstractmethod
+    def preprocessing(self, use: Use, *, series: str | None = None) -> list[Config]:
+        """Load, check, and bring to the network's grid and intensities.
+
+        Args:
+            use: only an ``inference`` has no labels; an ``evaluation`` leaves label maps on their own grid.
+            series: a reference to the DICOM series to take.
+        """
+
+    @abstractmethod
+    def split(self) -> Config:
+        """What ``DataSplit`` must know about the labels."""
+
+    @abstractmethod
+    def loss(self) -> Config:
+        """The loss of a training."""
+
+    @abstractmethod
+    def inferer(self, *, mirrored: bool) -> Config:
+        """How the network is applied."""
+
+    @abstractmethod
+    def validation(self) -> Config:
+        """The postprocessing and the metrics of a validation; the first key metric is the one that counts."""
+
+    @abstractmethod
+    def metric(self) -> Config:
+        """What handlers must know of the key metric: its name, and what people call it."""
+
+    @abstractmethod
+    def result(self, preprocessing: str) -> list[Config]:
+        """From the network's output to what people want: labels on the input's grid, or probabilities."""
+
+    @abstractmethod
+    def saving(self) -> list[Config]:
+        """Write a result to disk, as steps of the postprocessing."""
+
+    @abstractmethod
+    def table(self) -> Config:
+        """The table that an evaluation fills."""
+
+    @abstractmethod
+    def scoring(self) -> Config:
+        """The handler that fills it."""
+
+    @abstractmethod
+    def report(self) -> Config:
+        """What ends an evaluation."""
+
+    def predictions(self) -> Config | None:
+        """What ends an inference, beyond the files of the cases."""
+        return None
+
+
+class Segmentation(Task):
+    """A label per voxel."""
+
+    keys = ("image", "label")
+
+    def preprocessing(self, use: Use, *, series: str | None = None) -> list[Config]:
+        """See :class:`Task`."""
+        plan, labelled = self.plan, use != "inference"
+        moved = ["image", "label"] if use in ("training", "validation") else ["image"]
+        return [
+            *loading(plan, label=labelled, series=series),
+            *checks(plan, label=labelled),
+            *geometry(plan, moved),
+            *intensities(plan),
+        ]
+
+    def split(self) -> Config:
+        """See :class:`Task`."""
+        return {}
+
+    def loss(self) -> Config:
+        """See :class:`Task`."""
+        training = self.plan.training
+        return {"_target_": "DiceCELoss", "include_background": training.include_background, "to_onehot_y": True,
+                "softmax": True, "batch": training.batch_dice}  # fmt: skip
+
+    def inferer(self, *, mirrored: bool) -> Config:
+        """See :class:`Task`."""
+        return inferer(self.plan, mirrored=mirrored)
+
+    def validation(self) -> Config:
+        """See :class:`Task`."""
+        classes = self.plan.channel_count
+        return {
+            "postprocessing": compose(
+                {"_target_": "AsDiscreted", "keys": ["pred"], "argmax": True, "to_onehot": classes},
+                {"_target_": "AsDiscreted", "keys": ["label"], "to_onehot": classes},
+            ),
+            "key_metric": {"val_mean_dice": {"_target_": "MeanDice", "include_background": False,
+                                             "output_transform": _PREDICTION_AND_LABEL}},
+        }  # fmt: skip
+
+    def metric(self) -> Config:
+        """See :class:`Task`."""
+        return {}  # the handlers' defaults
+
+    def result(self, preprocessing: str) -> list[Config]:
+        """Logits back to the input's grid, then the winning label: interpolating labels would invent others."""
+        return [
+            {"_target_": "Invertd", "keys": ["pred"], "transform": preprocessing, "orig_keys": ["image"],
+             "nearest_interp": False, "to_tensor": True},
+            {"_target_": "AsDiscreted", "keys": ["pred"], "argmax": True},
+        ]  # fmt: skip
+
+    def saving(self) -> list[Config]:
+        """See :class:`Task`."""
+        return [
+            {
+                "_target_": "pipeline.transforms.SaveSegmentationd",
+                "keys": ["pred"],
+                "output_dir": "@output_dir",
+                "segments": [_segment(label) for label in self.plan.labels],
+                "algorithm": self.plan.title,
+                "version": self.plan.version,
+            }
+        ]
+
+    def table(self) -> Config:
+        """See :class:`Task`."""
+        return {"_target_": "pipeline.evaluation.ScoreTable", "labels": "@labels"}
+
+    def scoring(self) -> Config:
+        """See :class:`Task`."""
+        return {"_target_": "pipeline.handlers.ScoreCases", "table": "@scores"}
+
+    def report(self) -> Config:
+        """See :class:`Task`."""
+        return {"_target_": "pipeline.evaluation.report_scores", "table": "@scores", "failures": "$@failures.reasons",
+                "folder": "@output_dir", "subset": "@subset"}  # fmt: skip
+
+
+class Classification(Task):
+    """A class per image, or several where the plan is multi-label."""
+
+    keys = ("image",)
+
+    def preprocessing(self, use: Use, *, series: str | None = None) -> list[Config]:
+        """See :class:`Task`; but for training, the network sees the plan's window from the centre of the image."""
+        plan = self.plan
+        window = {
+            "_target_": "ResizeWithPadOrCropd",
+            "keys": ["image"],
+            "spatial_size": list(plan.preprocessing.window),
+        }
+        return [
+            *loading(plan, label=False, series=series),
+            *checks(plan, label=False),
+            *geometry(plan, ["image"]),
+            *intensities(plan),
+            *([] if use == "training" else [window]),
+            *([] if use == "inference" else [self._target()]),
+        ]
+
+    def _target(self) -> Config:
+        kind = "float32" if self.plan.multi_label else "int64"
+        return {"_target_": "ToTensord", "keys": ["label"], "dtype": f"$torch.{kind}", "track_meta": False}
+
+    def split(self) -> Config:
+        """See :class:`Task`."""
+        return {"classes": [label.name for label in self.plan.labels], "multi_label": self.plan.multi_label}
+
+    def loss(self) -> Config:
+        """See :class:`Task`."""
+        if self.plan.multi_label:
+            return {"_target_": "torch.nn.BCEWithLogitsLoss"}
+        return {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": self.plan.training.label_smoothing}
+
+    def inferer(self, *, mirrored: bool) -> Config:
+        """See :class:`Task`."""
+        simple = {"_target_": "pipeline.inferers.AutocastInferer", "inferer": {"_target_": "SimpleInferer"}}
+        axes = list(self.plan.inference.mirror_axes)
+        if not (mirrored and axes):
+            return simple
+        return {"_target_": "pipeline.inferers.MirroredInferer", "inferer": simple, "axes": axes}
+
+    def validation(self) -> Config:
+        """See :class:`Task`."""
+        return {
+            "postprocessing": compose(*self.result("")),
+            "key_metric": {"val_roc_auc": {"_target_": "pipeline.handlers.RocAuc", "classes": self.plan.channel_count,
+                                           "output_transform": _PREDICTION_AND_LABEL}},
+        }  # fmt: skip
+
+    def metric(self) -> Config:
+        """See :class:`Task`."""
+        return {"metric": "val_roc_auc", "title": "ROC AUC"}
+
+    def result(self, preprocessing: str) -> list[Config]:  # noqa: ARG002
+        """See :class:`Task`."""
+        kind = "sigmoid" if self.plan.multi_label else "softmax"
+        return [{"_target_": "Activationsd", "keys": ["pred"], kind: True}]
+
+    def saving(self) -> list[Config]:
+        """See :class:`Task`; the table is written at the end, see :meth:`predictions`."""
+        return []
+
+    def table(self) -> Config:
+        """See :class:`Task`."""
+        return {"_target_": "pipeline.evaluation.ClassificationTable", "classes": "@labels",
+                "multi_label": self.plan.multi_label}  # fmt: skip
+
+    def scoring(self) -> Config:
+        """See :class:`Task`."""
+        return {"_target_": "pipeline.handlers.ScoreClasses", "table": "@scores"}
+
+    def report(self) -> Config:
+        """See :class:`Task`."""
+        return {"_target_": "pipeline.reports.report_classification", "table": "@scores",
+                "failures": "$@failures.reasons", "folder": "@output_dir", "subset": "@subset",
+                "cases": "@cases", "references": "$@split.references()",
+                "patients": "$@split.patients()"}  # fmt: skip
+
+    def predictions(self) -> Config:
+        """See :class:`Task`."""
+        return {"_target_": "pipeline.reports.report_predictions", "table": "@scores",
+                "failures": "$@failures.reasons", "folder": "@output_dir", "cases": "@cases"}  # fmt: skip
+
+
+def task_of(plan: Plan) -> Task:
+    """The parts for a plan's task."""
+    return (Classification if plan.task == "classification" else Segmentation)(plan)
+
+
+def _segment(label: Label) -> Config:
+    def code(concept: Code | None) -> list[str]:
+        concept = concept or _ANATOMICAL_STRUCTURE
+        return [concept.value, concept.scheme, concept.meaning]
+
+    return {
+        "value": label.value,
+        "name": label.name,
+        "category": code(label.category),
+        "property_type": code(label.type),
+        "modifier": None if label.modifier is None else code(label.modifier),
+        "color": label.color if label.color is None else list(label.color),
+    }

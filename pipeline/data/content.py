@@ -1,0 +1,94 @@
+"""What an image shows, as a number to compare by."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from pipeline.data.files import PICTURE_SUFFIXES, Case
+from pipeline.errors import InputError
+
+__all__ = ["content_hash", "content_of", "copies", "copies_error"]
+
+_BLOCK = 1 << 20
+
+
+def content_hash(path: str | Path) -> str:
+    """SHA-256 of an image's content: equal for exact copies under other names, and for pictures in other formats.
+
+    Args:
+        path: a picture (its size and decoded pixels count), a gzipped file (what is in it counts), another file or a
+            folder of files, whose names do not count.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(content_hash(file) for file in path.rglob("*") if file.is_file())
+        return hashlib.sha256("".join(files).encode()).hexdigest()
+    if path.name.lower().endswith(PICTURE_SUFFIXES):
+        try:
+            return _hash_of_pixels(path)
+        except (OSError, ValueError, SyntaxError):  # whoever reads it later says what is wrong with it
+            return _hash_of_blocks(_blocks(path))
+    return _hash_of_blocks(_unzipped(path) if path.suffix == ".gz" else _blocks(path))
+
+
+def _hash_of_pixels(path: Path) -> str:
+    with Image.open(path) as image:
+        shown = image.convert("RGBA") if image.mode in ("P", "PA", "1", "L", "LA", "RGB", "RGBA") else image
+        return hashlib.sha256(f"{shown.mode} {shown.size}".encode() + shown.tobytes()).hexdigest()
+
+
+def _hash_of_blocks(blocks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterable[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _unzipped(path: Path) -> Iterable[bytes]:
+    try:
+        with gzip.open(path) as file:
+            while block := file.read(_BLOCK):
+                yield block
+    except (OSError, EOFError):
+        yield from _blocks(path)
+
+
+def content_of(case: Case) -> str | None:
+    """The :func:`content_hash` of a case's image, noted in the case; None for an empty file, which shows nothing."""
+    if "content" not in case:
+        path = Path(case["image"])
+        case["content"] = content_hash(path) if path.is_dir() or path.stat().st_size > 0 else None
+    return case["content"]  # type: ignore[no-any-return]
+
+
+def copies(cases: Iterable[Case]) -> list[list[Case]]:
+    """Groups of two or more cases whose images are exact copies of each other."""
+    groups: dict[str | None, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(content_of(case), []).append(case)
+    groups.pop(None, None)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def copies_error(pairs: list[tuple[Case, Case]]) -> InputError:
+    """What to say of cases whose images stand in another part of the split as well, each with its copy there."""
+    case, twin = pairs[0]
+    return InputError(
+        f"{len(pairs)} image(s) are exact copies of images in another part of the split, first that of {twin['name']}",
+        where=case["image"],
+        cure="Remove the copies, or put them into one part",
+    )

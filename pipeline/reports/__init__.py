@@ -1,0 +1,6 @@
+"""What a run leaves for people: tables, pictures and a few lines in the log."""
+
+from pipeline.reports.classification import report_classification, report_predictions
+from pipeline.reports.figures import Picture, draw_confusion, draw_contact_sheet
+
+__all__ = ["Picture", "draw_confusion", "draw_contact_sheet", "report_classification", "report_predictions"]
