@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pipeline.data.files import Case, existing_path, find_inputs
+from pipeline.data.files import Case, existing_path, find_inputs, strip_suffix
 from pipeline.errors import InputError
 
 __all__ = ["find_classified"]
@@ -67,9 +67,10 @@ def _from_table(table: Path, classes: Sequence[str], multi_label: bool) -> list[
     cases = []
     for number, row in enumerate(rows, start=2):
         path = table.parent / row["image"]
-        if not path.exists():
+        if not row["image"] or not path.exists():
             raise InputError(f"line {number}: no such image", where=table, got=row["image"])
-        name = "_".join(Path(row["image"]).with_suffix("").parts)
+        *folders, last = Path(row["image"]).parts
+        name = "_".join([*folders, last if path.is_dir() else strip_suffix(last)])
         where = f"{table}, line {number}"
         label = _index(row["label"], classes, where) if columns[1] == "label" else _flags(row, classes, where)
         if isinstance(label, list) and not multi_label:

@@ -15,26 +15,27 @@ from pipeline.errors import InputError
 __all__ = ["content_hash", "content_of", "copies", "copies_error"]
 
 _BLOCK = 1 << 20
+_DIGITS = 32  # 128 bits: no two of 10 ** 9 images share them by chance
 
 
 def content_hash(path: str | Path) -> str:
-    """SHA-256 of an image's content: equal for exact copies under other names, and for pictures in other formats.
+    """Half of the SHA-256 of an image's content: equal for exact copies under other names, and for pictures in other formats.
 
     Args:
         path: a picture (its size and decoded pixels count), a gzipped file (what is in it counts), another file or a
             folder of files, whose names do not count.
 
     Returns:
-        64 hexadecimal digits.
+        32 hexadecimal digits, the first half.
     """
     path = Path(path)
     if path.is_dir():
         files = sorted(content_hash(file) for file in path.rglob("*") if file.is_file())
-        return hashlib.sha256("".join(files).encode()).hexdigest()
+        return _short(hashlib.sha256("".join(files).encode()))
     if path.name.lower().endswith(PICTURE_SUFFIXES):
         try:
             return _hash_of_pixels(path)
-        except (OSError, ValueError, SyntaxError):  # whoever reads it later says what is wrong with it
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # whoever reads it later says what is wrong with it
             return _hash_of_blocks(_blocks(path))
     return _hash_of_blocks(_unzipped(path) if path.suffix == ".gz" else _blocks(path))
 
@@ -42,14 +43,18 @@ def content_hash(path: str | Path) -> str:
 def _hash_of_pixels(path: Path) -> str:
     with Image.open(path) as image:
         shown = image.convert("RGBA") if image.mode in ("P", "PA", "1", "L", "LA", "RGB", "RGBA") else image
-        return hashlib.sha256(f"{shown.mode} {shown.size}".encode() + shown.tobytes()).hexdigest()
+        return _short(hashlib.sha256(f"{shown.mode} {shown.size}".encode() + shown.tobytes()))
 
 
 def _hash_of_blocks(blocks: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(block)
-    return digest.hexdigest()
+    return _short(digest)
+
+
+def _short(digest: hashlib._Hash) -> str:
+    return digest.hexdigest()[:_DIGITS]
 
 
 def _blocks(path: Path) -> Iterable[bytes]:

@@ -99,6 +99,7 @@ class DataSplit:
         """The cases that no training used: the test part, and cases of patients that the datalist does not name."""
         self._tell_apart()
         seen = {case["patient"] for case in self.cases if self._place.get(case["name"]) not in (None, "test")}
+        seen |= {entry["patient"] for entry in self._listed.values() if "fold" in entry and _has_patient(entry)}
         cases = [case for case in self._placed(lambda place: place in (None, "test")) if case["patient"] not in seen]
         trained = {entry.get("content"): entry for entry in self._listed.values() if "fold" in entry}
         pairs = [(case, trained[content_of(case)]) for case in cases if content_of(case) in trained.keys() - {None}]
@@ -138,6 +139,7 @@ class DataSplit:
 
     def _open_fold(self, fold: int) -> None:
         """Deal if needed; then no image may be on both sides of the fold."""
+        self._tell_apart()
         self._deal_if_new()
         self._check_fold(fold)
         listed = [case for case in self.cases if case["name"] in self._place]
@@ -155,7 +157,7 @@ class DataSplit:
         for case in self.cases:
             content = self._listed.get(case["name"], {}).get("content")
             if content is not None and content_of(case) != content:
-                del self._place[case["name"]]
+                self._place.pop(case["name"], None)
 
     def _check_fold(self, fold: int) -> None:
         folds = {place for place in self._place.values() if place != "test"}
@@ -197,7 +199,7 @@ class DataSplit:
             place.update(dict.fromkeys(order[:tested], "test"))
             place.update({owner: i % self.folds for i, owner in enumerate(order[tested:])})
         self._place = {case["name"]: place[owner] for owner, cases in owners.items() for case in cases}
-        self._dealt = True
+        self._listed, self._dealt = {}, True
 
     def _owners(self) -> dict[str, list[Case]]:
         """The cases that must stay together, by a patient's name: one patient's, and exact copies of each other."""
@@ -221,12 +223,10 @@ class DataSplit:
             return
 
         def entry(case: Case) -> Case:
-            files = {
-                key: Path(os.path.relpath(case[key], self.root)).as_posix()
-                for key in ("image", "label")
-                if isinstance(case[key], str)
-            }
-            about = {"name": case["name"], "patient": case["patient"], "label": case["label"], **files}
+            about = {key: case[key] for key in ("name", "patient", "image", "label")}
+            for key in ("image", "label"):
+                if isinstance(about[key], str):  # else it is a class
+                    about[key] = Path(os.path.relpath(about[key], self.root)).as_posix()
             return {**about, "content": content_of(case)}
 
         content = {
@@ -240,8 +240,23 @@ class DataSplit:
             ],
         }
         with whole_file(self.datalist_file) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(_one_line_each(content), encoding="utf-8")
         self._dealt = False
+
+
+def _one_line_each(content: dict[str, Any]) -> str:
+    """JSON with a line per case, which people can read and version control can compare."""
+    fields = []
+    for key, value in content.items():
+        listed = isinstance(value, list) and len(value) > 0
+        text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]" if listed else json.dumps(value)
+        fields.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def _has_patient(entry: Case) -> bool:
+    """Whether a listed case names a patient; without a pattern each case is its own."""
+    return entry.get("patient", entry["name"]) != entry["name"]
 
 
 def _patient(name: str, pattern: re.Pattern[str] | None) -> str:
