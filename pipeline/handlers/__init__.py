@@ -1,5 +1,6 @@
 """Ignite handlers and the evaluator that bundle configs name."""
 
+from pipeline.handlers.batch_norm import BatchNormStatistics
 from pipeline.handlers.case_evaluator import CaseEvaluator
 from pipeline.handlers.checkpoint import BestCheckpoint, ResumableState
 from pipeline.handlers.curves import TrainingCurves
@@ -11,6 +12,7 @@ from pipeline.handlers.seeding import EpochSeed
 from pipeline.handlers.shared import Shared
 
 __all__ = [
+    "BatchNormStatistics",
     "BestCheckpoint",
     "BudgetSchedule",
     "CaseEvaluator",

@@ -100,6 +100,8 @@ def _train_section(plan: Plan, task: Task) -> Config:
             {"_target_": "pipeline.handlers.GradientClipping", "network": "@network",
              "max_norm": plan.training.gradient_clip},
             _shared("@ema"),
+            {"_target_": "pipeline.handlers.BatchNormStatistics", "network": "$@ema.ema_model",
+             "validator": "@validate::evaluator", "inferer": "@train::inferer"},
             {"_target_": "pipeline.handlers.FinalValidationHandler", "validator": "@validate::evaluator",
              "epoch_level": True, "interval": "@val_interval"},
             {"_target_": "pipeline.handlers.EarlyStopping", "validator": "@validate::evaluator",
