@@ -10,7 +10,7 @@ from torch import nn
 
 from pipeline.errors import InputError
 
-__all__ = ["ImageNetNetwork", "load_imagenet_weights"]
+__all__ = ["ImageNetNetwork", "load_imagenet_weights", "prepare_backbone"]
 
 
 class ImageNetNetwork(nn.Module):
@@ -21,6 +21,33 @@ class ImageNetNetwork(nn.Module):
     """
 
     beyond_backbone: ClassVar[tuple[str, ...]]
+
+
+def prepare_backbone(network: nn.Module, *, imagenet_weights: str | Path | None = None, freeze: bool = False) -> None:
+    """Make a network ready for a training that starts from, or stays with, the features of another.
+
+    Args:
+        network: one with an ImageNet backbone, or whose ``encoder`` is one; any other where nothing is asked for.
+        imagenet_weights: see :func:`load_imagenet_weights`; None loads nothing.
+        freeze: train the head alone; neither weights nor batch-norm statistics of the features change.
+
+    Raises:
+        InputError: the network has no backbone that could be loaded or frozen; the file does not fit.
+    """
+    name = type(network).__name__
+    if imagenet_weights is not None:
+        backbone = network if isinstance(network, ImageNetNetwork) else getattr(network, "encoder", None)
+        if not isinstance(backbone, ImageNetNetwork):
+            raise InputError("has no ImageNet backbone", where=name, cure="Train it without ImageNet weights")
+        path = Path(imagenet_weights).expanduser()
+        if not path.is_file():
+            raise InputError("no such file", where=path, cure="Give a state dict with torchvision's key names")
+        load_imagenet_weights(backbone, path)
+    if freeze:
+        freeze_backbone = getattr(network, "freeze_backbone", None)
+        if freeze_backbone is None:
+            raise InputError("has no backbone to freeze", where=name, cure="Leave out freeze_backbone in plan.yaml")
+        freeze_backbone()
 
 
 def load_imagenet_weights(network: ImageNetNetwork, path: str | Path) -> None:

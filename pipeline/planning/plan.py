@@ -150,6 +150,7 @@ class Training(Section):
         early_stopping: validations without a better mean Dice before the training stops; None never stops early.
         samples_per_case: patches that an image gives per epoch.
         foreground_fraction: share of patches centred on foreground; None crops anywhere.
+        freeze_backbone: train the head alone, of a network that can (``MobileNetV2``), from weights that are given.
         label_smoothing: share of a class's probability that the loss of a classification spreads over all classes.
     """
 
@@ -168,6 +169,7 @@ class Training(Section):
     early_stopping: Count | None = None
     samples_per_case: Count = 1
     foreground_fraction: Fraction | None = None
+    freeze_backbone: bool = False
     label_smoothing: Fraction = 0.0
     seed: int = 0
     fold: Annotated[int, Field(ge=0)] = 0
@@ -243,6 +245,8 @@ class Plan(Section):
                 raise ValueError(f"preprocessing.{field}: expected {self.dimensions} numbers, got {len(given)}")
         if self.dimensions == 2 and self.preprocessing.spacing_mm is not None:  # noqa: PLR2004
             raise ValueError("preprocessing.spacing_mm: pictures have no spacing; use resize")
+        if self.dimensions == 2 and self.training.augmentation.elastic_probability > 0:  # noqa: PLR2004
+            raise ValueError("training.augmentation.elastic_probability: is for 3D only")  # MONAI's 2D one differs
         return self
 
     @model_validator(mode="after")

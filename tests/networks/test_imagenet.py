@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import InputError
-from pipeline.networks import FCN, DeepLabV3Plus, MobileNetV2, ResNet, SegNet, UNet, load_imagenet_weights
+from pipeline.networks import FCN, DeepLabV3Plus, MobileNetV2, ResNet, SegNet, UNet, load_imagenet_weights, prepare_backbone
 
 BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "FCN": (FCN, {"width": 1 / 16}),
@@ -229,3 +229,23 @@ def test_a_backbone_that_is_not_frozen_trains() -> None:
     before = network.features[0][1].running_mean.clone()
     network(torch.randn(4, 1, 40, 40))
     assert not torch.equal(network.features[0][1].running_mean, before)
+
+
+def test_a_training_starts_from_the_backbone_of_a_file(tmp_path: Path) -> None:
+    published = seeded(ResNet, 1, depth=18, width=1 / 8, in_channels=3, out_channels=1000)
+    torch.save(published.state_dict(), tmp_path / "published.pth")
+    network = DeepLabV3Plus(in_channels=3, out_channels=2, encoder="resnet18", encoder_width=1 / 8)
+    prepare_backbone(network)
+    assert not torch.equal(network.encoder.conv1.weight, published.conv1.weight)
+    prepare_backbone(network, imagenet_weights=tmp_path / "published.pth")
+    assert torch.equal(network.encoder.conv1.weight, published.conv1.weight)
+    assert torch.equal(network.encoder.layer4[1].bn2.running_var, published.layer4[1].bn2.running_var)
+
+
+def test_a_network_without_a_backbone_or_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="UNet: has no ImageNet backbone"):
+        prepare_backbone(UNet(out_channels=2), imagenet_weights=tmp_path / "published.pth")
+    with pytest.raises(InputError, match=r"missing\.pth: no such file"):
+        prepare_backbone(MobileNetV2(out_channels=2, width=0.25), imagenet_weights=tmp_path / "missing.pth")
+    with pytest.raises(InputError, match="UNet: has no backbone to freeze"):
+        prepare_backbone(UNet(out_channels=2), freeze=True)

@@ -13,6 +13,7 @@ __all__ = ["multi_gpu_config", "train_config"]
 def train_config(plan: Plan) -> Config:
     """``train.json``: from a labelled data set to ``models/model.pt``."""
     training, task = plan.training, task_of(plan)
+    backbone = _backbone(plan)
     return {
         **places(),
         "output_dir": "$@bundle_root + '/output'",
@@ -28,6 +29,7 @@ def train_config(plan: Plan) -> Config:
         "fold": training.fold,
         "seed": training.seed,
         "resume": False,
+        **({"imagenet_weights": None} if backbone else {}),
         **network(plan),
         "labels": labels(plan),
         "split": {
@@ -53,9 +55,18 @@ def train_config(plan: Plan) -> Config:
         "initialize": [
             {"_target_": "pipeline.bundle.check_run", "dataset_dir": "@dataset_dir", "output_dir": "@ckpt_dir"},
             "$monai.utils.set_determinism(@seed)",
+            *backbone,
         ],
         "run": ["$@train::trainer.run()"],
     }  # fmt: skip
+
+
+def _backbone(plan: Plan) -> list[Config]:
+    """What starts a network from the features of another; published ones are of pictures."""
+    if plan.dimensions == 3 and not plan.training.freeze_backbone:  # noqa: PLR2004
+        return []
+    return [{"_target_": "pipeline.networks.prepare_backbone", "network": "@network_def",
+             "imagenet_weights": "@imagenet_weights", "freeze": plan.training.freeze_backbone}]  # fmt: skip
 
 
 def multi_gpu_config(plan: Plan) -> Config:
