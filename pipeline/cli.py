@@ -12,10 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from pipeline import __version__
 from pipeline.errors import InputError, failure_list, find_input_error
+
+if TYPE_CHECKING:
+    from pipeline.workflows.apply import Applied
 
 __all__ = ["main"]
 
@@ -76,10 +79,15 @@ def _build_parser() -> _Parser:
         return sub
 
     sub = verb("segment", _segment, "Segment a file, a folder of files, a DICOM series or a folder of series.")
-    sub.add_argument("input", type=Path, metavar="INPUT")
-    sub.add_argument("--bundle", required=True, help="folder or name of a bundle")
-    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the masks")
-    sub.add_argument("--series", help="the DICOM series to take: its number, description or UID")
+    _add_application(sub, results="the masks")
+
+    sub = verb("classify", _classify, "Classify a file, a folder of files or a DICOM series: a table and a picture.")
+    _add_application(sub, results="the table and the picture")
+
+    sub = verb("explain", _explain, "Show which part of each picture speaks for its class (Grad-CAM).")
+    _add_application(sub, results="the pictures")
+    sub.add_argument("--class", dest="label", metavar="NAME", help="the class to explain (default: the predicted one)")
+    sub.add_argument("--layer", metavar="NAME", help="the network's layer to map (default: the last that gives a map)")
 
     sub = verb("train", _train, "Train a bundle on a labelled data set.")
     sub.add_argument("bundle", metavar="BUNDLE")
@@ -97,6 +105,7 @@ def _build_parser() -> _Parser:
     sub.add_argument("--learning-rate", type=float)
     sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
     sub.add_argument("--seed", type=int)
+    sub.add_argument("--imagenet-weights", type=Path, metavar="FILE", help="state dict with torchvision's key names")
     sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
 
     sub = verb("evaluate", _evaluate, "Dice of a bundle on labelled cases that it has not seen.")
@@ -127,6 +136,15 @@ def _build_parser() -> _Parser:
     sub.add_argument("-o", "--output", type=Path, default=Path("medpipe_demo"), metavar="OUT")
     sub.add_argument("--minutes", type=float, default=1.2, help="time to train (default 1.2)")
     return parser
+
+
+def _add_application(sub: _Parser, *, results: str) -> None:
+    """What the commands that apply a bundle share."""
+    sub.add_argument("input", type=Path, metavar="INPUT")
+    sub.add_argument("--bundle", required=True, help="folder or name of a bundle")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=f"folder for {results}")
+    sub.add_argument("--series", help="the DICOM series to take: its number, description or UID")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
 
 
 class _Messages(logging.Handler):
@@ -170,9 +188,30 @@ def _write(text: str) -> None:
 def _segment(arguments: argparse.Namespace) -> int:
     from pipeline.workflows.segment import segment
 
-    done = segment(arguments.input, bundle=arguments.bundle, output_dir=arguments.output, series=arguments.series)
+    return _report_applied("segmented", segment(**_application(arguments)))
+
+
+def _classify(arguments: argparse.Namespace) -> int:
+    from pipeline.workflows.classify import classify
+
+    return _report_applied("classified", classify(**_application(arguments)))
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from pipeline.workflows.explain import explain
+
+    done = explain(**_application(arguments), label=arguments.label, layer=arguments.layer)
+    return _report_applied("explained", done)
+
+
+def _application(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = {"source": "input", "bundle": "bundle", "output_dir": "output", "series": "series", "weights": "weights"}
+    return {name: getattr(arguments, given) for name, given in names.items()}
+
+
+def _report_applied(done_to: str, done: Applied) -> int:
     finished = len(done.cases) - len(done.failures)
-    _write(f"segmented {finished} of {len(done.cases)} case(s) into {done.output_dir}")
+    _write(f"{done_to} {finished} of {len(done.cases)} case(s) into {done.output_dir}")
     return _report_failures(done.failures, len(done.cases))
 
 
@@ -189,6 +228,7 @@ def _train(arguments: argparse.Namespace) -> int:
         learning_rate=arguments.learning_rate,
         fold=arguments.fold,
         seed=arguments.seed,
+        imagenet_weights=arguments.imagenet_weights,
         resume=arguments.resume or None,
     )
     _write(f"wrote {weights}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import tempfile
 import warnings
@@ -12,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
+from PIL import Image
 
 from pipeline.bundle.build import stale_files
 from pipeline.bundle.workflow import open_workflow
@@ -87,9 +89,10 @@ def _properties(bundle: Path, config: str) -> None:
     # MONAI looks for a property by making it, data set included: so there must be one.
     with tempfile.TemporaryDirectory() as folder:
         _write_tiny_data_set(load_plan(bundle / "plan.yaml"), Path(folder))
-        places = {"ckpt_dir": folder} if config == "train" else {}
+        # Its cases bear numbers, which name no patient.
+        other = {"ckpt_dir": folder, "split::patient_pattern": ""} if config == "train" else {}
         workflow = open_workflow(
-            bundle, [config], training=config == "train", dataset_dir=folder, output_dir=folder, initialize=[], **places
+            bundle, [config], training=config == "train", dataset_dir=folder, output_dir=folder, initialize=[], **other
         )
         workflow.initialize()
         missing = workflow.check_properties()
@@ -98,17 +101,37 @@ def _properties(bundle: Path, config: str) -> None:
 
 
 def _write_tiny_data_set(plan: Plan, folder: Path) -> None:
-    """Noise in the size of the window, with every label in it, enough cases for each part of a split."""
+    """Noise in the size of the window, with every label or class, enough cases for each part of a split."""
     generator = np.random.default_rng(0)
-    window = plan.preprocessing.window
-    for case in range(2 * plan.data.folds):
-        volumes = {
-            "images": generator.random((*window, len(plan.data.channels)), dtype=np.float32).squeeze(),
-            "labels": generator.integers(0, len(plan.labels) + 1, window).astype(np.uint8),
-        }
-        for kind, volume in volumes.items():
-            (folder / kind).mkdir(exist_ok=True)
-            nib.save(nib.Nifti1Image(volume, np.eye(4)), folder / kind / f"{case}.nii.gz")
+    for kind in ("images", "labels") if plan.task == "segmentation" else ("images",):
+        (folder / kind).mkdir()
+    classes = [label.name for label in plan.labels]
+    rows: list[list[str]] = []
+    for case in range(2 * plan.data.folds * (1 if plan.task == "segmentation" or plan.multi_label else len(classes))):
+        shape = (*plan.preprocessing.window, len(plan.data.channels))
+        file = _write_image(generator.integers(0, 256, shape, dtype=np.uint8), folder / "images", case, plan)
+        if plan.task == "segmentation":
+            labels = generator.integers(0, len(plan.labels) + 1, (*shape[:-1], 1), dtype=np.uint8)
+            _write_image(labels, folder / "labels", case, plan)
+        elif plan.multi_label:
+            rows.append([file, *(str(flag) for flag in generator.integers(0, 2, len(classes)))])
+        else:
+            rows.append([file, classes[case % len(classes)]])
+    if rows:
+        with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as table:
+            csv.writer(table).writerows([["image", *(classes if plan.multi_label else ["label"])], *rows])
+
+
+def _write_image(samples: np.ndarray, folder: Path, case: int, plan: Plan) -> str:
+    """Write samples (X, Y[, Z], C) as a picture or a volume; its path below the folder of the data set."""
+    if plan.dimensions == 2:  # noqa: PLR2004
+        path = folder / f"{case}.png"
+        rows = samples.swapaxes(0, 1)
+        Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows).save(path)
+    else:
+        path = folder / f"{case}.nii.gz"
+        nib.save(nib.Nifti1Image(samples.squeeze(), np.eye(4)), path)
+    return f"{folder.name}/{path.name}"
 
 
 def _weights(bundle: Path) -> None:

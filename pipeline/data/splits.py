@@ -256,7 +256,7 @@ def _one_line_each(content: dict[str, Any]) -> str:
 
 def _has_patient(entry: Case) -> bool:
     """Whether a listed case names a patient; without a pattern each case is its own."""
-    return entry.get("patient", entry["name"]) != entry["name"]
+    return bool(entry.get("patient", entry["name"]) != entry["name"])
 
 
 def _patient(name: str, pattern: re.Pattern[str] | None) -> str:

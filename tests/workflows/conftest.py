@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import pipeline.workflows.demo as demo_workflow
 from pipeline.bundle import build_bundle
@@ -40,4 +42,73 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     (made.bundle / "plan.yaml").write_text(yaml.safe_dump(plan))
     build_bundle(made.bundle)
     train(made.bundle, data=made.data)
+    return made
+
+
+CLASSES = ("disc", "square", "bar")
+WIDTH, HEIGHT = 48, 36
+_PLACES = {"disc": (11, 10), "square": (36, 11), "bar": (24, 27)}  # the centres, x and y
+CLASS_PLAN = """
+name: shape_png_classification
+title: Shape classification
+version: 0.1.0
+description: Tells a disc, a square and a bar apart.
+intended_use: Tests.
+authors: the tests
+copyright: none
+task: classification
+dimensions: 2
+data: {modality: OT, channels: [grey], source: made up, license: none, test_fraction: 0.1, folds: 3}
+labels: [{value: 0, name: disc}, {value: 1, name: square}, {value: 2, name: bar}]
+preprocessing: {resize: [40, 40], window: [36, 36], normalization: {kind: unit}}
+network: {_target_: pipeline.networks.ConvNet, out_channels: 3, features: [8, 16], pooled_size: 1, dropout: 0}
+training:
+  epochs: 40
+  batch_size: 4
+  learning_rate: 1.0e-2
+  ema_momentum: 0.2
+  validate_every: 40
+  augmentation: {affine_probability: 0, blur_probability: 0, low_resolution_probability: 0, noise_std: 0.02,
+                 brightness_probability: 0, shift_probability: 0, gamma_probability: 0}
+"""
+
+
+@dataclass(frozen=True)
+class Classified:
+    """A small bundle of three classes, trained for seconds: an even disc, a square of rows, a bar of columns.
+
+    Each has its place, but the network averages over places, so that only the object itself tells the class.
+    """
+
+    bundle: Path
+
+    def draw(self, name: str, seed: int, path: Path) -> np.ndarray:
+        """Write a picture of a class; returns where its object is, shape (height, width)."""
+        generator = np.random.default_rng(seed)
+        x, y = np.asarray(_PLACES[name]) + generator.integers(-2, 3, 2)
+        down, right = np.mgrid[:HEIGHT, :WIDTH]
+        down, right = down - y, right - x
+        inside = {
+            "disc": down**2 + right**2 <= 36,
+            "square": np.maximum(abs(down), abs(right)) <= 5,
+            "bar": (abs(down) <= 2) & (abs(right) <= 9),
+        }[name]
+        shade = {"disc": 1.0, "square": down % 4 < 2, "bar": right % 4 < 2}[name]
+        values = 20 + 200 * shade * inside + generator.normal(0, 6, inside.shape)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)
+        return inside
+
+
+@pytest.fixture(scope="session")
+def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
+    root = tmp_path_factory.mktemp("shapes in a row")
+    made = Classified(root / "shape_png_classification")
+    for name in CLASSES:
+        for seed in range(12):
+            made.draw(name, seed, root / "data" / name / f"{seed:02d}.png")
+    made.bundle.mkdir()
+    (made.bundle / "plan.yaml").write_text(CLASS_PLAN)
+    build_bundle(made.bundle)
+    train(made.bundle, data=root / "data")
     return made

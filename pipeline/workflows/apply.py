@@ -1,0 +1,140 @@
+"""What applying a bundle to whatever lies at a path has in common, whatever its task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+from torch import nn
+
+from pipeline.bundle import find_bundle, open_workflow
+from pipeline.errors import InputError, one_line
+
+__all__ = ["Applied", "applied", "load_weights", "open_inference"]
+
+_VERBS = {"segmentation": "segment", "classification": "classify"}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a run over cases left behind.
+
+    Attributes:
+        cases: names of all cases that were found.
+        failures: the reason for each case that failed.
+        output_dir: the folder of the results.
+    """
+
+    cases: tuple[str, ...]
+    failures: dict[str, str]
+    output_dir: Path
+
+
+def open_inference(
+    source: Path,
+    *,
+    bundle: str | Path,
+    task: str,
+    output_dir: Path,
+    series: str | None,
+    weights: Path | None,
+    **overrides: Any,
+) -> ConfigWorkflow:
+    """Open a bundle's ``inference.json`` on a path.
+
+    Args:
+        source: see :func:`pipeline.data.find_inputs`.
+        bundle: folder or name of a bundle.
+        task: ``segmentation`` or ``classification``.
+        output_dir: the folder of the results.
+        series: the DICOM series to take where there are several.
+        weights: other weights than the bundle's.
+        overrides: further top-level entries of ``inference.json``.
+
+    Raises:
+        InputError: there is no such bundle, or it is for the other task.
+    """
+    root = find_bundle(bundle)
+    _check_task(root, task)
+    weights = None if weights is None else weights.expanduser().resolve()
+    workflow = open_workflow(
+        root,
+        ["inference"],
+        dataset_dir=source,
+        output_dir=output_dir.expanduser().resolve(),
+        series=series,
+        weights=weights,
+        **overrides,
+    )
+    if weights is not None and weights.is_file() and "network_def" in workflow.parser:
+        load_weights(workflow.parser.get_parsed_content("network_def"), weights)  # stock MONAI's error has many lines
+    return workflow
+
+
+def load_weights(network: nn.Module, file: Path) -> nn.Module:
+    """Give a network the weights of a file, and return it.
+
+    Args:
+        network: whose every weight must be in the file, and no other.
+        file: a state dict, or one under the key ``model``.
+
+    Raises:
+        InputError: the file holds no weights, or those of another network.
+    """
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError("holds no weights", where=file, got=one_line(error).split(".")[0]) from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    wanted, given = (_shapes(one) for one in (network.state_dict(), state))
+    if wanted != given:
+        name = next(iter(sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))))
+        raise InputError(
+            "weights are of another network",
+            where=file,
+            expected=f"{name} of shape {wanted[name]}" if name in wanted else f"no {name}",
+            got=given.get(name, "none"),
+            cure="Give weights of this bundle's network",
+        )
+    network.load_state_dict(state)
+    return network
+
+
+def _shapes(state: Any) -> dict[str, tuple[int, ...]]:
+    if not isinstance(state, Mapping):
+        return {}
+    return {str(name): tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def applied(workflow: ConfigWorkflow, output_dir: Path) -> Applied:
+    """What a finished run left behind.
+
+    Raises:
+        InputError: the only case failed; its reason.
+    """
+    failures = workflow.parser.get_parsed_content("failures")
+    cases = tuple(case["name"] for case in workflow.parser.get_parsed_content("cases"))
+    if len(cases) == 1:
+        failures.finish()
+    return Applied(cases=cases, failures=dict(failures.reasons), output_dir=output_dir)
+
+
+def _check_task(root: Path, task: str) -> None:
+    """Refuse a bundle whose ``metadata.json`` names the other task; its ``task`` is free text, and may name none."""
+    file = root / "configs" / "metadata.json"
+    if not file.is_file():
+        return
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError("is not valid JSON", where=file, got=error) from None
+    stated = str(content.get("task", "")).lower() if isinstance(content, dict) else ""
+    for other, verb in _VERBS.items():
+        if other != task and other in stated and task not in stated:
+            raise InputError(f"is a {other} bundle", where=root.name, cure=f"Run: medpipe {verb}")
