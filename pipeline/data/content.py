@@ -19,7 +19,7 @@ _DIGITS = 32  # 128 bits: no two of 10 ** 9 images share them by chance
 
 
 def content_hash(path: str | Path) -> str:
-    """Half of the SHA-256 of an image's content: equal for exact copies under other names, and for pictures in other formats.
+    """Half of the SHA-256 of an image's content: equal for copies under other names and for pictures in other formats.
 
     Args:
         path: a picture (its size and decoded pixels count), a gzipped file (what is in it counts), another file or a
@@ -35,7 +35,8 @@ def content_hash(path: str | Path) -> str:
     if path.name.lower().endswith(PICTURE_SUFFIXES):
         try:
             return _hash_of_pixels(path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # whoever reads it later says what is wrong with it
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            # whoever reads it later says what is wrong with it
             return _hash_of_blocks(_blocks(path))
     return _hash_of_blocks(_unzipped(path) if path.suffix == ".gz" else _blocks(path))
 

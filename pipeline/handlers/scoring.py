@@ -14,7 +14,9 @@ __all__ = ["ScoreCases", "ScoreClasses"]
 
 
 class _Table(Protocol):
-    def add(self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike) -> None: ...
+    def add(
+        self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike, *, patient: str | None
+    ) -> None: ...
 
 
 class _ClassTable(Protocol):
@@ -27,7 +29,7 @@ class ScoreCases:
     """Add every case of an evaluator to a table.
 
     Args:
-        table: takes a case's name, prediction and reference label map, such as ``pipeline.evaluation.ScoreTable``.
+        table: takes a case's name, prediction and reference label map and patient, such as ``pipeline.evaluation.ScoreTable``.
     """
 
     def __init__(self, *, table: _Table) -> None:
@@ -40,7 +42,8 @@ class ScoreCases:
     def __call__(self, engine: Engine) -> None:
         """Add the cases of one batch; a failed case has no output."""
         for case, output in zip(engine.state.batch, engine.state.output, strict=False):
-            self.table.add(case["name"], _label_map(output["pred"]), _label_map(output["label"]))
+            maps = _label_map(output["pred"]), _label_map(output["label"])
+            self.table.add(case["name"], *maps, patient=case.get("patient"))
 
 
 class ScoreClasses:

@@ -29,3 +29,24 @@ def test_a_missing_prediction_counts_as_zero_and_is_named(tmp_path: Path) -> Non
     assert content["subset"] == "test"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dice.csv", "dice.json"]
     assert "c: no prediction, counted as 0" in table.text()
+
+
+def test_the_interval_is_over_patients_and_a_table_of_one_has_none(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    table = ScoreTable({1: "nodule"})
+    means = generator.normal(0.7, 0.1, 60)
+    for patient, mean in enumerate(means):
+        for scan in range(4):  # four nearly equal slices of each patient
+            size = round(1000 * mean)
+            prediction, reference = np.zeros(2000, dtype=np.uint8), np.zeros(2000, dtype=np.uint8)
+            prediction[:1000], reference[1000 - size : 2000 - size] = 1, 1
+            table.add(f"{patient}_{scan}", prediction, reference, patient=str(patient))
+    row = table.summary()["nodule"]
+    # The normal approximation for 60 independent patients; 240 slices would claim half of it.
+    half = 1.96 * statistics.stdev(means) / np.sqrt(60)
+    assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.1)
+    assert (row["high"] + row["low"]) / 2 == pytest.approx(statistics.mean(means), abs=0.2 * half)
+    alone = ScoreTable({1: "nodule"})
+    alone.add("a", np.array([1, 0]), np.array([1, 1]), patient="p")
+    alone.write(tmp_path)
+    assert json.loads((tmp_path / "dice.json").read_text())["summary"]["nodule"]["low"] is None

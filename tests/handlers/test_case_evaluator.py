@@ -23,7 +23,7 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def add(self, name: str, prediction: Any, reference: Any) -> None:
+    def add(self, name: str, prediction: Any, reference: Any, *, patient: str | None) -> None:
         self.rows[name] = (np.asarray(prediction), np.asarray(reference))
 
 

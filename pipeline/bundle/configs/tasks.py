@@ -161,7 +161,7 @@ class Segmentation(Task):
     def report(self) -> Config:
         """See :class:`Task`."""
         return {"_target_": "pipeline.evaluation.report_scores", "table": "@scores", "failures": "$@failures.reasons",
-                "folder": "@output_dir", "subset": "@subset"}  # fmt: skip
+                "folder": "@output_dir", "subset": "@subset", "patients": "$@split.patients()"}  # fmt: skip
 
 
 class Classification(Task):
