@@ -14,9 +14,7 @@ __all__ = ["ScoreCases", "ScoreClasses"]
 
 
 class _Table(Protocol):
-    def add(
-        self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike, *, patient: str | None
-    ) -> None: ...
+    def add(self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike, *, patient: str | None) -> None: ...
 
 
 class _ClassTable(Protocol):

@@ -53,9 +53,11 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
             get one of Okabe and Ito's in a picture's files.
         algorithm: name of the algorithm in the DICOM SEG.
         version: its version.
+        cases: all cases of the run, each with ``image`` (a path) and ``name``, so that no file replaces another
+            case's input or mask.
 
     Raises:
-        InputError: the folder cannot be written, a file would replace the input, a label map is not on its input's
+        InputError: the folder cannot be written, a file would replace an input or another case's, a label map is not on its input's
             grid, or the picture behind it cannot be read again.
     """
 
@@ -69,6 +71,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         name_key: str = "name",
         algorithm: str,
         version: str,
+        cases: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(keys)
         self.output_dir = Path(output_dir).expanduser()
@@ -76,6 +79,8 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         self.image_key = image_key
         self.name_key = name_key
         self.algorithm = Algorithm(name=algorithm, version=version)
+        self.inputs = {Path(str(case["image"])).resolve() for case in cases}
+        self.names = {str(case["name"]) for case in cases}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the files and return the data unchanged."""
@@ -93,7 +98,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         source = source_of(image)
         affine = np.asarray(image.meta.get("original_affine", np.eye(4)), dtype=float)
         nifti, dicom = (self.output_dir / f"{name}{suffix}" for suffix in (".nii.gz", ".dcm"))
-        _spare_inputs([source, *dicom_files], targets=[nifti, dicom] if dicom_files else [nifti])
+        self._spare_inputs([source, *dicom_files], targets=[nifti, dicom] if dicom_files else [nifti])
         self._make_folder()
         if dicom_files:  # first, because it checks the grid once more
             self._write_dicom(labels, affine, dicom_files, dicom)
@@ -101,12 +106,21 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
 
     def _save_picture(self, labels: np.ndarray, source: str, name: str) -> None:
         mask, overlay = (self.output_dir / f"{name}{suffix}" for suffix in (".png", "_overlay.png"))
-        _spare_inputs([source], targets=[mask, overlay])
+        self._spare_inputs([source], targets=[mask, overlay])
+        if overlay.stem in self.names:
+            cure = f"Segment it apart from {overlay.stem}, or rename one of them"
+            raise InputError("the overlay would take the name of another case's mask", where=source, cure=cure)
         self._make_folder()
         colors = label_colors(self.segments)
         names = {segment.value: segment.name for segment in self.segments}
         write_overlay_png(labels, overlay, picture=source, colors=colors, names=names)  # first: it reads the source
         write_index_png(labels, mask, colors)
+
+    def _spare_inputs(self, sources: Sequence[str], *, targets: Sequence[Path]) -> None:
+        inputs = self.inputs | {Path(source).resolve() for source in sources}
+        for target in targets:
+            if target.resolve() in inputs:
+                raise InputError("the mask would replace an input", where=target, cure="Give another output folder")
 
     def _make_folder(self) -> None:
         try:
@@ -142,13 +156,6 @@ def _on_input_grid(labels: np.ndarray, image: Any) -> np.ndarray:
     if labels.shape != expected:
         raise InputError("mask is not on the input's grid", where=source_of(image), expected=expected, got=labels.shape)
     return labels
-
-
-def _spare_inputs(sources: Sequence[str], *, targets: Sequence[Path]) -> None:
-    inputs = {Path(source).resolve() for source in sources}
-    for target in targets:
-        if target.resolve() in inputs:
-            raise InputError("the mask would replace its own input", where=target, cure="Give another output folder")
 
 
 def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, like: str | None = None) -> None:

@@ -12,7 +12,16 @@ import torch
 from torch import nn
 
 from pipeline.errors import InputError
-from pipeline.networks import FCN, DeepLabV3Plus, MobileNetV2, ResNet, SegNet, UNet, load_imagenet_weights, prepare_backbone
+from pipeline.networks import (
+    FCN,
+    DeepLabV3Plus,
+    MobileNetV2,
+    ResNet,
+    SegNet,
+    UNet,
+    load_imagenet_weights,
+    prepare_backbone,
+)
 
 BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "FCN": (FCN, {"width": 1 / 16}),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.errors import InputError
-from pipeline.planning import load_plan
+from pipeline.planning import Plan, load_plan
 
 HIPPOCAMPUS = Path(__file__).parents[2] / "bundles" / "hippocampus_mr_segmentation" / "plan.yaml"
 
@@ -73,6 +74,86 @@ def test_a_wrong_plan_is_refused_by_field(
     with pytest.raises(InputError, match=message) as caught:
         load_plan(path)
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+PICTURES: dict[str, Any] = {
+    **dict.fromkeys(("title", "description", "intended_use", "authors", "copyright"), "text"),
+    "name": "polyp_segmentation",
+    "version": "0.1.0",
+    "task": "segmentation",
+    "dimensions": 2,
+    "data": {"modality": "ES", "channels": ["red", "green", "blue"], "source": "text", "license": "CC0"},
+    "labels": [{"value": 1, "name": "polyp"}],
+    "preprocessing": {"window": [64, 64], "normalization": {"kind": "imagenet"}},
+    "network": {"_target_": "pipeline.networks.UNet", "in_channels": 3, "out_channels": 2},
+    "training": {"epochs": 1},
+}
+
+
+def _loaded(folder: Path, changes: dict[str, Any]) -> Plan:
+    """The plan for pictures with changes at dotted fields, read from a file."""
+    plan = copy.deepcopy(PICTURES)
+    for place, value in changes.items():
+        *sections, field = place.split(".")
+        section = plan
+        for name in sections:
+            section = section[name]
+        section[field] = value
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    return load_plan(folder / "plan.yaml")
+
+
+CLASSIFIER = {
+    "name": "polyp_classification",
+    "task": "classification",
+    "labels": [{"value": 0, "name": "flat"}, {"value": 1, "name": "raised"}],
+}
+IMAGENET = "preprocessing.normalization"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"data.modality": "CT", IMAGENET: {"kind": "imagenet", "reason": "the encoder's weights are published ones"}},
+        {"data.modality": "CT", IMAGENET: {"kind": "unit"}},
+        {"preprocessing.resize": [96, 96], "preprocessing.keep_aspect": True, "preprocessing.center_crop": [64, 64]},
+        {"preprocessing.resize": [96, 64]},
+        CLASSIFIER,
+        {**CLASSIFIER, "multi_label": True},
+    ],
+)
+def test_plans_for_pictures_are_taken(tmp_path: Path, changes: dict[str, Any]) -> None:
+    plan = _loaded(tmp_path, changes)
+    assert plan.dimensions == 2
+    assert plan.channel_count == 2, "background and one label, or two classes"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.modality": "CT"}, r"ImageNet's statistics are of photographs, not of CT; say in `reason`"),
+        ({"data.modality": "CT", IMAGENET: {"kind": "imagenet", "reason": ""}}, "statistics are of photographs"),
+        ({"data.channels": ["grey"]}, r"imagenet needs 3 channels, got 1"),
+        ({"preprocessing.keep_aspect": True}, r"preprocessing: .*keep_aspect needs a resize to a square"),
+        ({"preprocessing.keep_aspect": True, "preprocessing.resize": [96, 64]}, r"needs a resize to a square"),
+        ({"preprocessing.resize": [96]}, r"preprocessing\.resize: expected 2 numbers, got 1"),
+        ({"preprocessing.resize": [96, 96, 96]}, r"preprocessing\.resize: expected 2 numbers, got 3"),
+        ({"preprocessing.center_crop": [96, 96, 96]}, r"preprocessing\.center_crop: expected 2 numbers, got 3"),
+        ({"preprocessing.spacing_mm": [1.0, 1.0]}, r"spacing_mm: pictures have no spacing; use resize"),
+        ({"preprocessing.median_radius": 0}, r"preprocessing\.median_radius: .*greater than or equal to 1"),
+        ({IMAGENET: {"kind": "clahe", "clip_limit": 0}}, r"clip_limit: .*greater than 0"),
+        ({"training.augmentation": {"elastic_probability": 0.2}}, r"elastic_probability: is for 3D only"),
+        ({"multi_label": True}, r"multi_label: is for classification"),
+        ({**CLASSIFIER, "labels": [{"value": 1, "name": "flat"}]}, r"values must be 0, 1, \.\.\. in order, got \[1\]"),
+        ({**CLASSIFIER, "name": "polyp_segmentation"}, r"name: must end in _classification"),
+        ({"labels": [{"value": 1, "name": "polyp", "mask_colors": [[0, 0]]}]}, r"mask_colors\.0"),
+    ],
+)
+def test_a_wrong_plan_for_pictures_is_refused_by_field(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        _loaded(tmp_path, changes)
     assert "\n" not in str(caught.value)
 
 

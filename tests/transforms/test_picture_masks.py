@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
+from monai.data import MetaTensor
 from PIL import ExifTags, Image
 
 from pipeline.dicom import Segment
 from pipeline.errors import InputError
+from pipeline.transforms import SaveSegmentationd
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
 
 RED, GREEN = (200, 0, 0), (0, 100, 50)
@@ -209,3 +212,36 @@ def test_a_picture_that_is_gone_or_another_is_refused(tmp_path: Path) -> None:
         )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.png").exists()
+
+
+def test_another_cases_files_are_spared(tmp_path: Path) -> None:
+    for name in ("a.png", "a_overlay.png", "b.png"):
+        Image.fromarray(np.arange(600, dtype=np.uint8).reshape(20, 30)).save(tmp_path / name)
+    cases = [{"image": tmp_path / f"{name}.png", "name": name} for name in ("a", "a_overlay", "b")]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    segments = [
+        {
+            "value": 1,
+            "name": "disc",
+            "category": ["123037004", "SCT", "Anatomical Structure"],
+            "property_type": ["123037004", "SCT", "Anatomical Structure"],
+        }
+    ]
+    save = SaveSegmentationd(
+        ["pred"], output_dir=tmp_path / "out", segments=segments, algorithm="test", version="1", cases=cases
+    )
+
+    def case(name: str) -> dict[str, object]:
+        meta = {"filename_or_obj": str(tmp_path / f"{name}.png"), "spatial_shape": (30, 20)}
+        image = MetaTensor(torch.zeros(1, 30, 20), meta=meta)
+        return {"image": image, "name": name, "pred": torch.zeros(1, 30, 20)}
+
+    save(case("b"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.png", "b_overlay.png"]
+    with pytest.raises(InputError, match=r"a\.png: the overlay would take the name of another case's mask"):
+        save(case("a"))
+    save.inputs.add(tmp_path / "out" / "c_overlay.png")
+    Image.new("L", (30, 20)).save(tmp_path / "c.png")
+    with pytest.raises(InputError, match=r"c_overlay\.png: the mask would replace an input"):
+        save(case("c"))
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before

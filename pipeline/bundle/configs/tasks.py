@@ -147,6 +147,7 @@ class Segmentation(Task):
                 "segments": [_segment(label) for label in self.plan.labels],
                 "algorithm": self.plan.title,
                 "version": self.plan.version,
+                "cases": "@cases",
             }
         ]
 
