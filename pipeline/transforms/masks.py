@@ -28,7 +28,8 @@ class DecodeMaskd(MapTransform):  # type: ignore[misc]
     """Turn masks as they are stored into label maps of the plan's values.
 
     With a colour table, an array of three channels is mapped by it. An array of one channel holds the values
-    themselves; where the plan has one foreground label, 1, it may also hold 0 and 255.
+    themselves; where the plan has one foreground label, 1, it may also hold 0 and 255. Three equal channels are one,
+    unless the table has a grey.
 
     Args:
         keys: channel-first masks, shape (1, X, Y[, Z]), or (3, X, Y) of colours. They become (1, X, Y[, Z]), of the
@@ -58,7 +59,9 @@ class DecodeMaskd(MapTransform):  # type: ignore[misc]
         out = dict(data)
         for key in self.key_iterator(data):
             mask, source = data[key], source_of(data[key])
-            if mask.shape[0] == _RGB and self.colors is not None:
+            if mask.shape[0] == _RGB and self.colors is not None and not self.has_grey and _is_grey(mask):
+                labels = self._by_value(np.asarray(mask)[:1], source)
+            elif mask.shape[0] == _RGB and self.colors is not None:
                 labels = _by_color(np.asarray(mask), self.colors, source)
             elif mask.shape[0] == 1:
                 labels = self._by_value(np.asarray(mask), source)
@@ -67,6 +70,11 @@ class DecodeMaskd(MapTransform):  # type: ignore[misc]
                 raise InputError("is no mask", where=source, expected=expected, got=f"{mask.shape[0]} channels")
             out[key] = convert_to_dst_type(labels, mask)[0]
         return out
+
+    @property
+    def has_grey(self) -> bool:
+        """Whether a grey other than black has a meaning of its own."""
+        return any(len(set(color)) == 1 for color in (self.colors or {}) if color != _BLACK)
 
     def _by_value(self, mask: np.ndarray, source: str) -> np.ndarray:
         if np.isin(mask, self.values).all():
@@ -87,6 +95,11 @@ class DecodeMaskd(MapTransform):  # type: ignore[misc]
             expected=f"only {', '.join(map(str, self.values))}{f', or 0 and {_WHITE}' if binary else ''}",
             cure=_cure(source, unknown.sum(), "Correct the mask or name the value in the plan"),
         )
+
+
+def _is_grey(mask: Any) -> bool:
+    red, green, blue = np.asarray(mask)
+    return bool((red == green).all() and (green == blue).all())
 
 
 def _color_table(

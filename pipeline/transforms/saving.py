@@ -57,8 +57,8 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
             case's input or mask.
 
     Raises:
-        InputError: the folder cannot be written, a file would replace an input or another case's, a label map is not on its input's
-            grid, or the picture behind it cannot be read again.
+        InputError: the folder cannot be written, a file would replace an input or another case's, a label map is not
+            on its input's grid, or the picture behind it cannot be read again.
     """
 
     def __init__(

@@ -175,3 +175,12 @@ def test_real_masks_of_0_and_255(shared_data: Path) -> None:
         assert set(np.unique(stored)) == {0, 255}
         decoded = _decode(load({"label": path})["label"], (0, 1))
         np.testing.assert_array_equal(decoded[0].numpy(), stored.T // 255)
+
+
+def test_a_grey_colour_mask_holds_values_unless_a_grey_has_a_meaning() -> None:
+    values = np.array([[0, 1], [2, 0]])
+    grey = MetaTensor(torch.as_tensor(np.stack([values] * 3)))
+    colored = DecodeMaskd(["label"], values=[0, 1, 2], colors={"1": [[128, 0, 0]], "2": [[0, 128, 0]]})
+    np.testing.assert_array_equal(colored({"label": grey})["label"][0], values)
+    meant = DecodeMaskd(["label"], values=[0, 1, 2], colors={"1": [[2, 2, 2]], "2": [[1, 1, 1]]})
+    np.testing.assert_array_equal(meant({"label": grey})["label"][0], [[0, 2], [1, 0]])
