@@ -126,7 +126,7 @@ class TrainingCurves:
         metric_axes.set(
             xlabel="epoch", title=f"validation {self.title}", ylim=(max(0.0, lowest - 0.05), min(1.0, top + 0.05))
         )
-        metric_axes.legend(loc="lower right")
+        metric_axes.legend(loc="best")
         for axes in (loss_axes, metric_axes):
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
