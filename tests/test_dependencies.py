@@ -7,8 +7,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_lower_bounds_are_those_that_are_tested() -> None:
-    bounds = dict(re.findall(r'"([A-Za-z-]+)>=([0-9.]+)', (ROOT / "pyproject.toml").read_text()))
-    pins = dict(re.findall(r"^([A-Za-z-]+)==([0-9.]+)$", (ROOT / "tests" / "lowest.txt").read_text(), re.MULTILINE))
+    bounds = dict(re.findall(r'"([A-Za-z0-9-]+)>=([0-9.]+)', (ROOT / "pyproject.toml").read_text()))
+    pins = dict(re.findall(r"^([A-Za-z0-9-]+)==([0-9.]+)$", (ROOT / "tests" / "lowest.txt").read_text(), re.MULTILINE))
     for tool in ("ruff", "mypy", "import-linter", "hatchling"):
         bounds.pop(tool, None)
     assert bounds.keys() == pins.keys()
