@@ -1,6 +1,7 @@
-"""MONAI inferers that wrap other inferers."""
+"""MONAI inferers: wrappers of others, and sliding windows in bounded memory."""
 
 from pipeline.inferers.autocast import AutocastInferer, bf16_is_fast
 from pipeline.inferers.mirrored import MirroredInferer
+from pipeline.inferers.streaming import StreamingInferer
 
-__all__ = ["AutocastInferer", "MirroredInferer", "bf16_is_fast"]
+__all__ = ["AutocastInferer", "MirroredInferer", "StreamingInferer", "bf16_is_fast"]
