@@ -122,7 +122,8 @@ def apart(*arguments: str) -> dict[str, Any] | None:
 def table() -> None:
     """Print the comparison, row by row."""
     print(
-        f"| classes | voxels | dense (MB) | streaming (MB) | dense (CPU s) | streaming (CPU s) | labels |\n{'|---:' * 6}|---|"
+        "| classes | voxels | dense (MB) | streaming (MB) | dense (CPU s) | streaming (CPU s) | labels |\n"
+        f"{'|---:' * 6}|---|"
     )
     for classes, *size in CASES:
         row = [apart("--one", who, str(classes), *map(str, size)) for who in ("dense", "streaming")]

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from pipeline.errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "existing_path", "find_inputs", "find_pairs", "is_dicom", "strip_suffix"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "existing_path",
+    "find_inputs",
+    "find_pairs",
+    "is_dicom",
+    "is_label_object",
+    "label_file",
+    "strip_suffix",
+]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -19,6 +30,7 @@ IMAGE_SUFFIXES = VOLUME_SUFFIXES + PICTURE_SUFFIXES
 
 PAIRED_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"))
 _DICOM_PREAMBLE = 128
+_LABEL_CLASSES = {RTStructureSetStorage, SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7"}  # Label Map Segmentation
 
 Case = dict[str, Any]
 
@@ -40,6 +52,33 @@ def is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(_DICOM_PREAMBLE)
         return file.read(4) == b"DICM"
+
+
+def is_label_object(path: Path) -> bool:
+    """Whether a file is a DICOM RTSTRUCT or SEG (PS3.4 B.5), which outlines what another file shows."""
+    if not path.is_file() or not is_dicom(path):
+        return False
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"], force=True)
+        return str(dataset.get("SOPClassUID")) in _LABEL_CLASSES
+    except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
+        return False
+
+
+def label_file(path: Path) -> Path:
+    """The RTSTRUCT or SEG in a folder; the path itself where it is no such folder.
+
+    Raises:
+        InputError: the folder holds several.
+    """
+    if not path.is_dir():
+        return path
+    found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".") and is_label_object(file)]
+    if len(found) > 1:
+        raise InputError(
+            f"holds {len(found)} label objects", where=path, expected="one RTSTRUCT or SEG", cure="Leave one of them"
+        )
+    return found[0] if found else path
 
 
 def find_inputs(dataset_dir: str | Path | None, series: str | None = None) -> list[Case]:
@@ -81,13 +120,16 @@ def find_pairs(dataset_dir: str | Path | None) -> list[Case]:
     Args:
         dataset_dir: a folder with a Medical Segmentation Decathlon ``dataset.json``, or with ``imagesTr`` and
             ``labelsTr`` (nnU-Net's ``_0000`` is dropped from image names), ``images`` and ``labels``, or ``images``
-            and ``masks``. Files belong together by name; an image may be a folder with one DICOM series.
+            and ``masks``. Files belong together by name; an image may be a folder with one DICOM series, and a label
+            a DICOM RTSTRUCT or SEG, or a folder with one.
 
     Returns:
-        One ``{"image": path, "label": path, "name": name}`` per case, sorted by name.
+        One ``{"image": path, "label": path, "name": name}`` per case, sorted by name. Where a ``dataset.json`` lists
+        files of one name in several folders, the folders are a part of the cases' names.
 
     Raises:
-        InputError: no data set here, a listed file is missing, or an image or label has no partner.
+        InputError: no data set here, a listed file is missing, an image or label has no partner, or two cases have one
+            name.
     """
     root = existing_path(dataset_dir)
     if root.is_file():
@@ -95,12 +137,7 @@ def find_pairs(dataset_dir: str | Path | None) -> list[Case]:
     listing = root / "dataset.json"
     entries = _training_entries(listing) if listing.is_file() else []
     if entries:
-        cases = [{key: str(root / entry[key]) for key in ("image", "label")} for entry in entries]
-        for case in cases:
-            for key, path in case.items():
-                if not Path(path).is_file():
-                    raise InputError(f"{key} is listed but missing", where=path, cure=f"Restore it or edit {listing}")
-        return sorted(({**case, "name": strip_suffix(Path(case["image"]).name)} for case in cases), key=_name)
+        return _listed_pairs(root, entries, listing)
     for images, labels in PAIRED_FOLDERS:
         if (root / images).is_dir() and (root / labels).is_dir():
             return _paired_by_name(root / images, root / labels)
@@ -183,9 +220,33 @@ def _training_entries(listing: Path) -> list[dict[str, str]]:
     return list(entries)
 
 
+def _listed_pairs(root: Path, entries: list[dict[str, str]], listing: Path) -> list[Case]:
+    for entry in entries:
+        for key in ("image", "label"):
+            if not (root / entry[key]).exists():
+                cure = f"Restore it or edit {listing}"
+                raise InputError(f"{key} is listed but missing", where=root / entry[key], cure=cure)
+    images = [Path(entry["image"]) for entry in entries]
+    names = [strip_suffix(image.name) for image in images]
+    if len(set(names)) < len(names):
+        names = ["_".join((*_folders(image), name)) for image, name in zip(images, names, strict=True)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError("two cases have one name", where=listing, got=twice[0], cure="Rename or remove one of them")
+    cases = [
+        {"image": str(root / entry["image"]), "label": str(label_file(root / entry["label"])), "name": name}
+        for entry, name in zip(entries, names, strict=True)
+    ]
+    return sorted(cases, key=_name)
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    return tuple(part for part in path.parent.parts if part not in (path.anchor, ".."))
+
+
 def _paired_by_name(images: Path, labels: Path) -> list[Case]:
     image_by_name = {name.removesuffix("_0000"): path for name, path in _by_name(images).items()}
-    label_by_name = _by_name(labels)
+    label_by_name = {name: label_file(path) for name, path in _by_name(labels).items()}
     if not image_by_name:
         raise InputError("holds no image", where=images)
     for name in sorted(image_by_name.keys() - label_by_name.keys()):
@@ -199,7 +260,18 @@ def _paired_by_name(images: Path, labels: Path) -> list[Case]:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Image files and DICOM series folders by their names without suffix."""
-    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    files = {strip_suffix(path.name): path for path in entries if _is_image(path)}
-    return files | {path.name: path for path in entries if path.is_dir() and _images_in(path)}
+    """Image and DICOM files, and folders of a DICOM series or of an RTSTRUCT, by their names without suffix."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            usable = bool(_images_in(path)) or label_file(path) != path
+        else:
+            usable = _is_image(path) or path.suffix.lower() == ".dcm"
+        name = path.name if path.is_dir() else strip_suffix(path.name)
+        if usable and found.setdefault(name, path) != path:
+            raise InputError(
+                "two files have one name", where=path, got=found[name], cure="Rename or remove one of them"
+            )
+    return found

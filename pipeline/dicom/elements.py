@@ -8,27 +8,28 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydicom.dataset import Dataset
 
 __all__ = [
     "COPY_AGAIN",
     "READ_ERRORS",
     "decoded_text",
+    "first_item",
     "hashed",
     "number",
     "numbers",
+    "plain_text",
     "raw_value",
     "text",
     "whole_number",
@@ -49,6 +50,8 @@ READ_ERRORS = (
 """What pydicom raises on damaged files."""
 COPY_AGAIN = "Copy or export the series again"
 """The cure for a damaged file."""
+
+_BINARY_FORMATS = {"FD": "d", "FL": "f", "UL": "L", "US": "H", "SL": "l", "SS": "h"}  # PS3.5 6.2, to struct's letters
 
 
 def raw_value(dataset: Dataset, keyword: str) -> bytes:
@@ -92,22 +95,46 @@ def whole_number(dataset: Dataset, keyword: str) -> int | None:
         return None
 
 
-def numbers(dataset: Dataset, keyword: str, count: int, path: Path) -> tuple[float, ...]:
-    """Return the finite numbers of a DS value, or refuse the file."""
+def plain_text(dataset: Dataset, keyword: str) -> str:
+    """Return a value as text whatever its VR, several joined by backslashes; "" where it is absent."""
+    tag = tag_for_keyword(keyword)
+    element = None if tag is None else dataset.get_item(tag)
+    if tag is None or element is None or not element.value:
+        return ""
+    letter = _BINARY_FORMATS.get(dictionary_VR(tag))
+    if not isinstance(element, RawDataElement):
+        values = [element.value] if isinstance(element.value, str | int | float) else list(element.value)
+    elif letter is None:
+        return text(dataset, keyword)
+    else:
+        raw = raw_value(dataset, keyword)
+        count = len(raw) // struct.calcsize(f"={letter}")
+        order = "<" if element.is_little_endian else ">"
+        values = list(struct.unpack_from(f"{order}{count}{letter}", raw))
+    return "\\".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
+    """Return the first item of a sequence; ``None`` where there is none."""
+    sequence = dataset.get(keyword)
+    return sequence[0] if sequence else None
+
+
+def numbers(dataset: Dataset, keyword: str, count: int, where: Path | str) -> tuple[float, ...]:
+    """Return the finite numbers of a DS value, or refuse what ``where`` names."""
+    where = where.name if isinstance(where, Path) else where
     written = text(dataset, keyword)
     if not written:
-        raise InputError(f"no {keyword}, so that the place of the slice is unknown", where=path.name)
+        raise InputError(f"no {keyword}, so that the place of the slice is unknown", where=where)
     try:
         values = tuple(float(value) for value in written.split("\\"))
     except ValueError:
         values = ()
     if len(values) != count or not all(map(math.isfinite, values)):
-        raise InputError(
-            f"{keyword} cannot be used", where=path.name, expected=f"{count} numbers", got=repr(written[:80])
-        )
+        raise InputError(f"{keyword} cannot be used", where=where, expected=f"{count} numbers", got=repr(written[:80]))
     return values
 
 
-def number(dataset: Dataset, keyword: str, path: Path) -> float | None:
+def number(dataset: Dataset, keyword: str, where: Path | str) -> float | None:
     """Return the number of a DS value; ``None`` where it is absent."""
-    return numbers(dataset, keyword, 1, path)[0] if text(dataset, keyword) else None
+    return numbers(dataset, keyword, 1, where)[0] if text(dataset, keyword) else None

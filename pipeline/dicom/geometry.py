@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from highdicom import VolumeGeometry
 
+from pipeline.dicom.image_modules import values_found
 from pipeline.dicom.pixels import stored_values
 from pipeline.errors import InputError
 
@@ -53,6 +54,20 @@ class Stack:
     headers: tuple[Header, ...]
     geometry: VolumeGeometry
 
+    @property
+    def ras_affine(self) -> Array:
+        """The 4x4 affine from voxel (i, j, k) = (column, row, slice) to RAS millimetres.
+
+        Unlike ``geometry``, whose axes must be perpendicular, it goes along with slices that drift sideways by as much
+        as is accepted.
+        """
+        affine = ras_affine(self.geometry)
+        way = _LPS_TO_RAS[:3, :3] @ np.subtract(self.headers[-1].position, self.headers[0].position)
+        steps = len(self.headers) - 1
+        if steps and np.linalg.norm(way - steps * affine[:3, 2]) > 2 * JITTER_MM:
+            affine[:3, 2] = way / steps
+        return affine
+
 
 def ras_affine(geometry: VolumeGeometry) -> Array:
     """Return the 4x4 affine from voxel (i, j, k) = (column, row, slice) to RAS millimetres.
@@ -76,12 +91,14 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > 1e-3:  # noqa: PLR2004
         raise InputError(
             "ImageOrientationPatient is not two perpendicular unit vectors",
-            where=first.path.name,
+            where=first.name,
             got=", ".join(f"{value:g}" for value in first.orientation),
         )
     normal = np.cross(column, row)
     normal /= np.linalg.norm(normal)
-    ordered = sorted(headers, key=lambda header: (float(np.dot(header.position, normal)), header.path.name))
+    ordered = sorted(
+        headers, key=lambda header: (float(np.dot(header.position, normal)), header.path.name, header.frame)
+    )
     _check_lateral(ordered, normal)
     ordered = _drop_duplicates(ordered, normal)
     spacing_mm = _check_steps(ordered, normal)
@@ -98,7 +115,7 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
             frame_of_reference_uid=first.frame_of_reference_uid or None,
         )
     except ValueError as error:
-        raise InputError(f"the geometry cannot be used: {error}", where=first.path.name) from error
+        raise InputError(f"the geometry cannot be used: {error}", where=first.name) from error
     return Stack(tuple(ordered), geometry)
 
 
@@ -111,10 +128,16 @@ def _check_alike(headers: Sequence[Header]) -> None:
         ("orientation", lambda header: "\\".join(f"{round(value, 3) + 0.0:g}" for value in header.orientation)),
         ("PhotometricInterpretation", lambda header: header.photometric),
         ("frame of reference", lambda header: header.frame_of_reference_uid or "none"),
-        ("rescaling", lambda header: "none" if header.slope is None and header.intercept is None else "present"),
+        ("rescaling", _rescaling),
     )
     for name, trait in traits:
         _check_trait(headers, name, trait)
+
+
+def _rescaling(header: Header) -> str:
+    if header.lut is not None:
+        return "a look-up table"
+    return "none" if header.slope is None and header.intercept is None else "present"
 
 
 def _check_trait(headers: Sequence[Header], name: str, trait: Callable[[Header], str]) -> None:
@@ -123,13 +146,15 @@ def _check_trait(headers: Sequence[Header], name: str, trait: Callable[[Header],
     reference = headers[values.index(usual)]
     for header, value in zip(headers, values, strict=True):
         if value != usual and not _nearly_equal(header, reference, name):
-            raise InputError(f"the {name} differs within the series", where=header.path.name, expected=usual, got=value)
+            raise InputError(f"the {name} differs within the series", where=header.name, expected=usual, got=value)
 
 
 def _nearly_equal(one: Header, other: Header, name: str) -> bool:
     """Compare numbers as numbers, because two that print differently may differ by rounding alone."""
     if name == "PixelSpacing":
         return bool(np.allclose(one.pixel_spacing, other.pixel_spacing, rtol=1e-3, atol=0))
+    if name == "frame of reference":
+        return not (one.frame_of_reference_uid and other.frame_of_reference_uid)
     if name == "orientation":
         return bool(np.allclose(one.orientation, other.orientation, rtol=0, atol=1e-3))
     return False
@@ -149,7 +174,7 @@ def _check_lateral(ordered: Sequence[Header], normal: Array) -> None:
     if height > JITTER_MM and drift > JITTER_MM and tilt > TILT_DEGREES:
         raise InputError(
             "the slices are not stacked along their normal: the gantry was tilted",
-            where=ordered[-1].path.name,
+            where=ordered[-1].name,
             expected=f"at most {TILT_DEGREES:g} degree",
             got=f"{tilt:.1f} degrees",
             cure="Give a reconstruction without tilt",
@@ -161,7 +186,7 @@ def _check_lateral(ordered: Sequence[Header], normal: Array) -> None:
     if shifts[worst] > allowed:
         raise InputError(
             "the slice is shifted within its plane",
-            where=ordered[worst].path.name,
+            where=ordered[worst].name,
             expected=f"at most {allowed:.3g} mm",
             got=f"{shifts[worst]:.3g} mm",
         )
@@ -170,27 +195,35 @@ def _check_lateral(ordered: Sequence[Header], normal: Array) -> None:
 def _drop_duplicates(ordered: Sequence[Header], normal: Array) -> list[Header]:
     """Keep one of each group of identical slices; refuse different pixels at one position."""
     kept: list[Header] = []
-    seen: dict[str, Header] = {}
+    seen: dict[tuple[str, int], Header] = {}
     for header in ordered:
         last = kept[-1] if kept else None
         if last is not None and np.dot(np.subtract(header.position, last.position), normal) <= JITTER_MM:
-            if not np.array_equal(stored_values(header), stored_values(last)):
+            if not _same_values(header, last):
                 at = ", ".join(f"{value:.2f}" for value in header.position)
+                found = values_found(ordered)
                 raise InputError(
-                    f"two slices with different pixels at one position ({at} mm): {last.path.name} and "
-                    f"{header.path.name}",
+                    f"two slices with different pixels at one position ({at} mm): {last.name} and {header.name}",
                     where=f"series {header.description or header.series_uid}",
+                    got=f"the values {found}" if found else None,
                     cure="Separate the time points, echoes or reconstructions and give one of them",
                 )
-            _log.warning("%s: the same slice as %s, left out", header.path.name, last.path.name)
+            _log.warning("%s: the same slice as %s, left out", header.name, last.name)
             continue
-        other = seen.setdefault(header.sop_instance_uid, header)
+        other = seen.setdefault((header.sop_instance_uid, header.frame), header)
         if other is not header and header.sop_instance_uid:
-            raise InputError(
-                f"the same SOPInstanceUID as {other.path.name} at another position", where=header.path.name
-            )
+            raise InputError(f"the same SOPInstanceUID as {other.name} at another position", where=header.name)
         kept.append(header)
     return kept
+
+
+def _same_values(one: Header, other: Header) -> bool:
+    if (one.slope, one.intercept, one.lut is None) != (other.slope, other.intercept, other.lut is None):
+        return False
+    stored = [
+        stored_values(header) if header.lut is None else header.lut(stored_values(header)) for header in (one, other)
+    ]
+    return np.array_equal(stored[0], stored[1])
 
 
 def _check_steps(ordered: Sequence[Header], normal: Array) -> float:
@@ -206,7 +239,7 @@ def _check_steps(ordered: Sequence[Header], normal: Array) -> float:
         lost = round(steps[worst] / median) - 1
         what = f"{lost} missing slice{'s' if lost > 1 else ''}" if lost > 0 else "uneven slice positions"
         raise InputError(
-            f"{what} between {ordered[worst].path.name} and {ordered[worst + 1].path.name}",
+            f"{what} between {ordered[worst].name} and {ordered[worst + 1].name}",
             where=f"series {ordered[0].description or ordered[0].series_uid}",
             expected=f"steps of {median:.3f} mm",
             got=f"{steps[worst]:.3f} mm",
@@ -218,7 +251,7 @@ def _check_steps(ordered: Sequence[Header], normal: Array) -> float:
     if away[worst] > max(DRIFT_TOLERANCE * spacing_mm, 2 * JITTER_MM):
         raise InputError(
             "the spacing between slices changes along the series",
-            where=ordered[worst].path.name,
+            where=ordered[worst].name,
             expected=f"steps of {spacing_mm:.3f} mm",
             got=f"steps of {steps.min():.3f} to {steps.max():.3f} mm",
             cure="Give the parts of equal spacing one by one",

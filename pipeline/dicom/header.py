@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pydicom
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID
 
-from pipeline.dicom.elements import (
-    COPY_AGAIN,
-    READ_ERRORS,
-    decoded_text,
-    hashed,
-    number,
-    numbers,
-    text,
-    whole_number,
-)
+from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS, decoded_text, hashed, text, whole_number
+from pipeline.dicom.functional_groups import CONCATENATION_KEYWORDS, Concatenation, concatenation, frame_headers
+from pipeline.dicom.image_modules import ACQUISITION_KEYWORDS, acquisition, image_pixel, image_plane
+from pipeline.dicom.modality_lut import read_modality_lut
+from pipeline.dicom.pixel_data import check_length, find_pixel_data
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,13 +21,19 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+    from pipeline.dicom.modality_lut import ModalityLut
+    from pipeline.dicom.pixel_data import PixelData
+
 __all__ = ["Header", "read_header"]
 
 _KEYWORDS = (
+    *ACQUISITION_KEYWORDS,
+    *CONCATENATION_KEYWORDS,
     "BitsAllocated",
     "BitsStored",
     "Columns",
     "FrameOfReferenceUID",
+    "HighBit",
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "Modality",
@@ -41,6 +41,7 @@ _KEYWORDS = (
     "NumberOfFrames",
     "PatientID",
     "PatientName",
+    "PerFrameFunctionalGroupsSequence",
     "PhotometricInterpretation",
     "PixelRepresentation",
     "PixelSpacing",
@@ -53,6 +54,7 @@ _KEYWORDS = (
     "SeriesDescription",
     "SeriesInstanceUID",
     "SeriesNumber",
+    "SharedFunctionalGroupsSequence",
     "SliceThickness",
     "SpacingBetweenSlices",
     "SpecificCharacterSet",
@@ -76,11 +78,15 @@ _ENHANCED_CLASSES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The part of one instance's header that grouping, geometry and pixel reading need.
+    """The part of one instance's header, or of one frame's, that grouping, geometry and pixel reading need.
 
     ``patient`` holds hashes of the patient's ID and name ("" when absent): enough to tell two patients apart,
     and nothing that could be printed. ``pixel_offset`` is where the native pixel values begin in the file;
-    ``None`` when they are compressed or deflated. ``problem`` is the reason why this file cannot be used.
+    ``None`` when they are compressed, deflated or big endian. ``problem`` is the reason why this file cannot be used.
+
+    ``acquisition`` are the values of :data:`~pipeline.dicom.image_modules.ACQUISITION_KEYWORDS` as text.
+    ``frame_headers`` are the frames of an enhanced multi-frame image, each with the file's path and its own place;
+    ``frame`` counts them from 0.
     """
 
     path: Path
@@ -106,8 +112,22 @@ class Header:
     slice_extent_mm: float = 1.0
     slope: float | None = None
     intercept: float | None = None
+    lut: ModalityLut | None = field(default=None, repr=False)
+    localizer: bool = False
+    acquisition: tuple[str, ...] = ()
+    stack_id: str = ""
+    frame: int = 0
+    concatenation: Concatenation | None = None
+    frame_headers: tuple[Header, ...] = field(default=(), repr=False)
     pixel_offset: int | None = None
     problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name, and which frame of an enhanced multi-frame image it is."""
+        return (
+            f"{self.path.name}, frame {self.frame + 1}" if self.enhanced and not self.frame_headers else self.path.name
+        )
 
     @property
     def enhanced(self) -> bool:
@@ -162,13 +182,20 @@ def _header(dataset: Dataset, *, path: Path, file: BinaryIO, size: int) -> Heade
     sop_class_uid = str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) or text(dataset, "SOPClassUID")
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     series_uid = text(dataset, "SeriesInstanceUID")
-    offset, length, found = _find_pixels(dataset, file, syntax)
-    if not (sop_class_uid or found):
+    pixels, problem = None, None
+    try:
+        pixels = find_pixel_data(dataset, file, syntax, size=size, name=path.name)
+    except InputError as error:
+        problem = str(error)
+    if not (sop_class_uid or pixels or problem):
         raise InputError("the file is truncated within its header", where=path.name, cure=COPY_AGAIN)
-    if sop_class_uid in _RESULT_CLASSES or not (found or "Image Storage" in UID(sop_class_uid).name):
+    if sop_class_uid in _RESULT_CLASSES or not (pixels or problem or "Image Storage" in UID(sop_class_uid).name):
         return None
     if not series_uid:
-        raise InputError("the file has no SeriesInstanceUID", where=path.name, cure=COPY_AGAIN)
+        what = "the file has no SeriesInstanceUID" if pixels else "the file is truncated: it has no SeriesInstanceUID"
+        raise InputError(what, where=path.name, cure=COPY_AGAIN)
+    if pixels is None and problem is None:
+        problem = str(InputError("the file is truncated: it has no pixel data", where=path.name, cure=COPY_AGAIN))
     header = Header(
         path=path,
         sop_class_uid=sop_class_uid,
@@ -179,122 +206,35 @@ def _header(dataset: Dataset, *, path: Path, file: BinaryIO, size: int) -> Heade
         modality=text(dataset, "Modality"),
         number=whole_number(dataset, "SeriesNumber"),
         description=decoded_text(dataset, "SeriesDescription"),
+        localizer="LOCALIZER" in text(dataset, "ImageType").upper().split("\\"),
+        problem=problem,
     )
-    if not found:
-        problem = InputError("the file is truncated: it has no pixel data", where=path.name, cure=COPY_AGAIN)
-        return replace(header, problem=str(problem))
+    return header if pixels is None else _with_image(header, dataset, pixels, size)
+
+
+def _with_image(header: Header, dataset: Dataset, pixels: PixelData, size: int) -> Header:
+    """Add what the image is like, or what is wrong with it."""
     try:
-        header = replace(header, **_image_fields(dataset, path), pixel_offset=offset)
-        if not header.enhanced:
-            header = replace(header, **_plane_fields(dataset, path))
-        _check_length(header, length=length, size=size)
+        little = dataset.original_encoding[1] is not False
+        header = replace(header, **image_pixel(dataset, header.path), pixel_offset=pixels.offset if little else None)
+        check_length(header, pixels, size=size)
+        if header.enhanced:
+            header = replace(header, concatenation=concatenation(dataset, header.path))
+            return replace(header, frame_headers=frame_headers(dataset, header))
+        return replace(header, **_single_frame(dataset, header))
     except InputError as error:
         return replace(header, problem=str(error))
-    return header
 
 
-def _image_fields(dataset: Dataset, path: Path) -> dict[str, Any]:
-    """Return the Image Pixel module's fields (PS3.3 C.7.6.3)."""
-    photometric = text(dataset, "PhotometricInterpretation")
-    samples = int(dataset.get("SamplesPerPixel") or 1)
-    if samples != 1 or not photometric.startswith("MONOCHROME"):
-        raise InputError(
-            "a colour image has no intensities to segment",
-            where=path.name,
-            expected="MONOCHROME1 or MONOCHROME2",
-            got=photometric or f"{samples} samples per pixel",
-        )
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    bits_allocated = int(dataset.get("BitsAllocated") or 0)
-    bits_stored = int(dataset.get("BitsStored") or bits_allocated)
-    if rows < 1 or columns < 1:
-        raise InputError("the image has no size", where=path.name, got=f"{columns} x {rows} pixels", cure=COPY_AGAIN)
-    if bits_allocated not in {8, 16, 32} or not 0 < bits_stored <= bits_allocated:
-        got = f"{bits_stored} of {bits_allocated} bits"
-        raise InputError("unsupported depth of the stored values", where=path.name, expected="8, 16 or 32", got=got)
-    return {
-        "rows": rows,
-        "columns": columns,
-        "frames": int(dataset.get("NumberOfFrames") or 1),
-        "frame_of_reference_uid": text(dataset, "FrameOfReferenceUID"),
-        "photometric": photometric,
-        "bits_allocated": bits_allocated,
-        "bits_stored": bits_stored,
-        "signed": bool(dataset.get("PixelRepresentation")),
-    }
-
-
-def _plane_fields(dataset: Dataset, path: Path) -> dict[str, Any]:
-    """Return the Image Plane module's fields (PS3.3 C.7.6.2) and the rescaling (PS3.3 C.11.1)."""
-    if "ModalityLUTSequence" in dataset:
-        raise InputError(
-            "values that are rescaled by a look-up table (ModalityLUTSequence) are not supported", where=path.name
-        )
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
+def _single_frame(dataset: Dataset, header: Header) -> dict[str, Any]:
+    if header.frames != 1:
         raise InputError(
             "a multi-frame image of this kind has no known slice positions",
-            where=path.name,
-            expected="one file per slice, or enhanced CT, MR or PET",
-            got=f"{frames} frames",
-        )
-    spacing = numbers(dataset, "PixelSpacing", 2, path)
-    if min(spacing) <= 0:
-        raise InputError("PixelSpacing is not positive", where=path.name, got=f"{spacing[0]:g} x {spacing[1]:g} mm")
-    slope, intercept = (number(dataset, keyword, path) for keyword in ("RescaleSlope", "RescaleIntercept"))
-    if slope == 0:
-        raise InputError("RescaleSlope is zero, so that every voxel would be the same", where=path.name)
-    return {
-        "orientation": numbers(dataset, "ImageOrientationPatient", 6, path),
-        "position": numbers(dataset, "ImagePositionPatient", 3, path),
-        "pixel_spacing": spacing,
-        "slice_extent_mm": _slice_extent_mm(dataset, path),
-        "slope": slope,
-        "intercept": intercept,
-    }
-
-
-def _slice_extent_mm(dataset: Dataset, path: Path) -> float:
-    """Return the extent of a lone slice along its normal; a stack takes its own from the positions."""
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        try:
-            value = abs(number(dataset, keyword, path) or 0.0)
-        except InputError:  # scanners write odd values here, and a stack does not need them
-            continue
-        if value > 0:
-            return value
-    return 1.0
-
-
-def _find_pixels(dataset: Dataset, file: BinaryIO, syntax: str) -> tuple[int | None, int | None, bool]:
-    """Return (offset of the native values, their length in bytes, whether there is any pixel data).
-
-    pydicom leaves the file at the tag of the pixel data, where it stopped.
-    """
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return None, None, "Rows" in dataset
-    implicit, little = dataset.original_encoding
-    start = file.tell()
-    order = "<" if little else ">"
-    head = file.read(12)
-    if len(head) < 12 or struct.unpack(f"{order}HH", head[:4]) != (0x7FE0, 0x0010):  # noqa: PLR2004 - PS3.5 7.1
-        return None, None, False
-    length = struct.unpack(f"{order}L", head[4:8] if implicit else head[8:12])[0]
-    if length == 0xFFFFFFFF or not little:  # noqa: PLR2004 - undefined length: encapsulated (PS3.5 A.4)
-        return None, None, True
-    return start + (8 if implicit else 12), length, True
-
-
-def _check_length(header: Header, *, length: int | None, size: int) -> None:
-    if header.pixel_offset is None or length is None:
-        return
-    expected = header.rows * header.columns * header.frames * header.bits_allocated // 8
-    present = min(length, size - header.pixel_offset)
-    if present < expected:
-        raise InputError(
-            "the file is truncated",
             where=header.path.name,
-            expected=f"{expected} bytes of pixel data",
-            got=max(present, 0),
-            cure=COPY_AGAIN,
+            expected="one file per slice, or enhanced CT, MR or PET",
+            got=f"{header.frames} frames",
         )
+    name = header.path.name
+    plane = image_plane(position=dataset, orientation=dataset, measures=dataset, transformation=dataset, where=name)
+    lut = read_modality_lut(dataset, signed=header.signed, where=name) if "ModalityLUTSequence" in dataset else None
+    return {**plane, "lut": lut, "acquisition": acquisition(dataset)}

@@ -71,7 +71,7 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
         series = choose(scan(img), self.series)
         volume = load(series)
         array = volume.array.transpose(2, 1, 0)
-        affine = ras_affine(volume.get_geometry())
+        affine = series.frames.ras_affine if series.frames is not None else ras_affine(volume.get_geometry())
         meta: dict[str, Any] = {
             MetaKeys.AFFINE.value: affine,
             MetaKeys.ORIGINAL_AFFINE.value: affine.copy(),

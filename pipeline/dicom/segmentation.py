@@ -111,7 +111,8 @@ def write_segmentation(
     if series.problem is not None:
         raise InputError(series.problem)
     geometry = _geometry(series)
-    _check_grid(labels, np.asarray(affine, dtype=np.float64), geometry)
+    source_affine = ras_affine(geometry) if series.stack is None else series.stack.ras_affine
+    _check_grid(labels, np.asarray(affine, dtype=np.float64), geometry.spatial_shape, source_affine)
     numbers = _segment_numbers(labels, segments)
     frames = numbers[labels.transpose(2, 1, 0)]
     algorithm = algorithm or Algorithm()
@@ -142,9 +143,9 @@ def _geometry(series: Series) -> VolumeGeometry:
     return geometry
 
 
-def _check_grid(labels: Labels, affine: Affine, geometry: VolumeGeometry) -> None:
+def _check_grid(labels: Labels, affine: Affine, spatial_shape: Sequence[int], source_affine: Affine) -> None:
     """Refuse labels whose corners are not on the source's corners: nothing is turned or shifted to fit."""
-    shape = tuple(geometry.spatial_shape[::-1])
+    shape = tuple(spatial_shape[::-1])
     if labels.dtype != np.uint8 or labels.shape != shape:
         raise InputError(
             "the labels are not on the grid of the source images",
@@ -156,7 +157,7 @@ def _check_grid(labels: Labels, affine: Affine, geometry: VolumeGeometry) -> Non
     ).T
     # An affine of a single slice would agree at its corners whatever its third column says.
     corners[2, 4:] += shape[2] == 1
-    away = np.abs(np.linalg.solve(ras_affine(geometry), affine @ corners) - corners).max()
+    away = np.abs(np.linalg.solve(source_affine, affine @ corners) - corners).max()
     if not away <= GRID_TOLERANCE_VOXEL:
         raise InputError(
             "the labels do not lie on the source images",

@@ -13,17 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import highdicom
-import numpy as np
-
-from pipeline.dicom.elements import READ_ERRORS
+from pipeline.dicom.candidates import Candidate, candidates
 from pipeline.dicom.geometry import Stack, stack_slices
 from pipeline.dicom.header import Header, read_header
-from pipeline.dicom.pixels import fill_plane
+from pipeline.dicom.loading import load
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Scan", "Series", "choose", "load", "scan"]
 
@@ -34,11 +31,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """What the headers tell about one series.
+    """What the headers tell about one series, or about one of the volumes that it holds.
 
     ``spacing`` is (between columns, between rows, between slices) in mm, where it can be told. ``files`` are
     in slice order when ``problem`` is ``None``, else by name. ``problem`` is the one-line reason why the series
-    cannot be loaded.
+    cannot be loaded. ``part`` counts the volumes of one SeriesInstanceUID from 1, where there are several, and
+    ``note`` tells what sets this one apart. ``frames`` are its slices in order; ``headers`` are of the files.
     """
 
     series_uid: str
@@ -51,14 +49,28 @@ class Series:
     spacing: tuple[float, float, float] | None
     files: tuple[Path, ...] = field(repr=False)
     problem: str | None = None
+    part: int | None = None
+    note: str = ""
     headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
-    stack: Stack | None = field(default=None, repr=False, compare=False)
+    frames: Stack | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def stack(self) -> Stack | None:
+        """The slices in order, where each is a file of its own; ``None`` for enhanced multi-frame images."""
+        return None if any(header.enhanced for header in self.headers) else self.frames
+
+    @property
+    def name(self) -> str:
+        """The shortest name for ``--series``, if no other series has it: "3", or "3/2" for the second volume of it."""
+        number = self.series_uid if self.number is None else str(self.number)
+        return number if self.part is None else f"{number}/{self.part}"
 
     def __str__(self) -> str:
-        number = "none" if self.number is None else self.number
+        number = "none" if self.number is None and self.part is None else self.name
         spacing = "" if self.spacing is None else " at " + " x ".join(f"{value:.4g}" for value in self.spacing) + " mm"
         size = f"{self.columns} x {self.rows} x {self.slices}{spacing}"
-        return f"number {number} '{self.description}' {self.modality or 'no modality'} {size}"
+        note = f" ({self.note})" if self.note else ""
+        return f"number {number} '{self.description}' {self.modality or 'no modality'} {size}{note}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +110,8 @@ def scan(source: Source) -> Scan:
     if passed_over:
         _log.info("%s: %d files without an image passed over", label, passed_over)
     series = sorted(
-        (_summary(headers) for headers in groups.values()), key=lambda one: (one.number or 0, one.series_uid)
+        (one for headers in groups.values() for one in _summaries(headers)),
+        key=lambda one: (one.number or 0, one.series_uid, one.part or 0),
     )
     return Scan(source=label, series=tuple(series), passed_over=passed_over, broken=tuple(broken))
 
@@ -108,7 +121,8 @@ def choose(found: Scan, series: str | None = None) -> Series:
 
     Args:
         found: what :func:`scan` returned.
-        series: a SeriesInstanceUID, SeriesNumber or series description, in any case of letters.
+        series: a SeriesInstanceUID, SeriesNumber or series description, in any case of letters; with "/2" after it
+            for the second volume of that series.
 
     Raises:
         InputError: there is no series, more than one, more than one patient, or a file that cannot be read.
@@ -130,7 +144,7 @@ def choose(found: Scan, series: str | None = None) -> Series:
         matches = tuple(one for one in found.series if wanted in _names(one))
     if len(matches) == 1:
         return matches[0]
-    listing = "; ".join(map(str, matches or found.series))
+    listing = _listing(matches or found.series)
     if series is None:
         what = f"{len(matches)} image series: {listing}"
     elif matches:
@@ -138,44 +152,6 @@ def choose(found: Scan, series: str | None = None) -> Series:
     else:
         what = f"no image series answers to '{series}'; there are: {listing}"
     raise InputError(what, where=found.source, cure="Name one with --series (its UID, number or description)")
-
-
-def load(series: Series) -> highdicom.Volume:
-    """Load a series into a volume in its own units (HU, SUV, ...).
-
-    Returns:
-        float32, axes (slice, row, column), with highdicom's affine to LPS in mm.
-
-    Raises:
-        InputError: the series has a problem, or its pixels cannot be decoded.
-    """
-    if series.problem is not None:
-        raise InputError(series.problem)
-    if series.stack is None:
-        return _load_enhanced(series.headers[0])
-    geometry = series.stack.geometry
-    array = np.empty(geometry.spatial_shape, dtype=np.float32)
-    for plane, header in zip(array, series.stack.headers, strict=True):
-        fill_plane(header, plane)
-    return geometry.with_array(array)
-
-
-def _load_enhanced(header: Header) -> highdicom.Volume:
-    """Load an enhanced multi-frame image (PS3.3 A.36, A.38), whose geometry highdicom judges."""
-    try:
-        image = highdicom.imread(header.path)
-        return image.get_volume(
-            dtype=np.float32,
-            apply_real_world_transform=False,
-            apply_voi_transform=False,
-            apply_presentation_lut=False,
-        )
-    except (*READ_ERRORS, RuntimeError) as error:
-        raise InputError(
-            "the enhanced multi-frame image is not one evenly spaced volume of one intensity per voxel",
-            where=header.path.name,
-            got=f"{header.frames} frames",
-        ) from error
 
 
 def _paths(source: Source) -> list[Path]:
@@ -198,19 +174,29 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return list(files)
 
 
-def _summary(headers: list[Header]) -> Series:
-    headers = sorted(headers, key=lambda header: str(header.path))
-    shown = next((header for header in headers if header.problem is None), headers[0])
+def _summaries(headers: list[Header]) -> list[Series]:
+    """Return the volumes of one SeriesInstanceUID."""
+    parts = candidates(sorted(headers, key=lambda header: str(header.path)))
+    by_path = {header.path: header for header in headers}
+    if len(parts) == 1:
+        return [_summary(parts[0], by_path, None)]
+    return [_summary(part, by_path, number) for number, part in enumerate(parts, start=1)]
+
+
+def _summary(candidate: Candidate, by_path: dict[Path, Header], part: int | None) -> Series:
+    frames = candidate.headers
+    shown = next((header for header in frames if header.problem is None), frames[0])
     stack, problem = None, None
     try:
-        stack = _judge(headers)
+        stack = _judge(frames)
     except InputError as error:
         problem = str(error)
     spacing = None
     if stack is not None:
         between_slices, between_rows, between_columns = stack.geometry.spacing
         spacing = (float(between_columns), float(between_rows), float(between_slices))
-    ordered = headers if stack is None else list(stack.headers)
+        frames = stack.headers
+    headers = [by_path[path] for path in dict.fromkeys(frame.path for frame in frames)]
     return Series(
         series_uid=shown.series_uid,
         description=shown.description,
@@ -218,29 +204,39 @@ def _summary(headers: list[Header]) -> Series:
         number=shown.number,
         rows=shown.rows,
         columns=shown.columns,
-        slices=sum(header.frames for header in ordered),
+        slices=sum(frame.frames for frame in frames),
         spacing=spacing,
-        files=tuple(header.path for header in ordered),
+        files=tuple(header.path for header in headers),
         problem=problem,
-        headers=tuple(ordered),
-        stack=stack,
+        part=part,
+        note=candidate.note,
+        headers=tuple(headers),
+        frames=stack,
     )
 
 
-def _judge(headers: list[Header]) -> Stack | None:
-    """Return the stack of a series of single frames; ``None`` for one enhanced multi-frame image."""
-    for header in headers:
-        if header.problem is not None:
-            raise InputError(header.problem)
-    if not any(header.enhanced for header in headers):
-        return stack_slices(headers)
-    if len(headers) > 1:
+def _judge(frames: Sequence[Header]) -> Stack:
+    """Return the stack of the frames of one candidate, or refuse it."""
+    for frame in frames:
+        if frame.problem is not None:
+            raise InputError(frame.problem)
+    parts = {frame.concatenation.number: frame for frame in frames if frame.concatenation is not None}
+    total = next((frame.concatenation.total for frame in frames if frame.concatenation is not None), "")
+    if total and int(total) != len(parts):
         raise InputError(
-            "an enhanced multi-frame image and another file in one series",
-            where=headers[1].path.name,
-            cure="Give the file of one volume",
+            "parts of the concatenation are missing",
+            where=frames[0].path.name,
+            expected=f"{total} files",
+            got=len(parts),
+            cure="Give the complete series",
         )
-    return None
+    return stack_slices(frames)
+
+
+def _listing(series: Sequence[Series]) -> str:
+    """Return the series in words; with their UIDs where two answer to one number."""
+    names = [one.name for one in series]
+    return "; ".join(f"{one} of UID {one.series_uid}" if names.count(one.name) > 1 else str(one) for one in series)
 
 
 def _check_one_patient(found: Scan) -> None:
@@ -262,4 +258,5 @@ def _names(series: Series) -> set[str]:
     names = {series.series_uid.casefold(), series.description.casefold()}
     if series.number is not None:
         names.add(str(series.number))
-    return names - {""}
+    names.discard("")
+    return names if series.part is None else names | {f"{name}/{series.part}" for name in names}

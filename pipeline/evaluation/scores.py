@@ -86,10 +86,15 @@ class ScoreTable:
         root = Path(folder).expanduser()
         names = list(self.labels.values())
         rows = [
-            {"case": case, "patient": self.patients[case], **dict(zip(names, map(float, dice), strict=True)), "mean": float(dice.mean()),
-             "note": self.missing.get(case, "")}
+            {
+                "case": case,
+                "patient": self.patients[case],
+                **dict(zip(names, map(float, dice), strict=True)),
+                "mean": float(dice.mean()),
+                "note": self.missing.get(case, ""),
+            }
             for case, dice in sorted(self.cases.items())
-        ]  # fmt: skip
+        ]
         table, summary = root / "dice.csv", root / "dice.json"
         with whole_file(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["case", "patient", *names, "mean", "note"])

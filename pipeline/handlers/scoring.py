@@ -27,7 +27,8 @@ class ScoreCases:
     """Add every case of an evaluator to a table.
 
     Args:
-        table: takes a case's name, prediction and reference label map and patient, such as ``pipeline.evaluation.ScoreTable``.
+        table: takes a case's name, prediction and reference label map, and patient, such as
+            ``pipeline.evaluation.ScoreTable``.
     """
 
     def __init__(self, *, table: _Table) -> None:

@@ -32,6 +32,9 @@ class Label(Section):
         modifier: which part or side of the type, such as Anterior or Left.
         color: recommended display colour, sRGB 0 to 255.
         mask_colors: the colours, sRGB 0 to 255, that mean this label in colour masks; black is background.
+        source_names: the names that this label goes by in the DICOM RTSTRUCT (ROI names) and SEG files (segment labels
+            or codes) of a 3D data set, in any case of letters; all that a file has are joined. Absent, it is ``name``.
+            One label of a plan must have them for such files to be read.
     """
 
     value: Annotated[int, Field(ge=0, le=255)]
@@ -41,6 +44,7 @@ class Label(Section):
     modifier: Code | None = None
     color: Color | None = None
     mask_colors: tuple[Color, ...] = ()
+    source_names: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
 
 
 class Data(Section):
@@ -235,6 +239,17 @@ class Plan(Section):
             raise ValueError(f"name: must end in _{self.task}, got {self.name}")
         if self.multi_label and self.task != "classification":
             raise ValueError("multi_label: is for classification")
+        return self
+
+    @model_validator(mode="after")
+    def _source_names(self) -> Plan:
+        if not any(label.source_names for label in self.labels):
+            return self
+        if self.task != "segmentation" or self.dimensions != 3:  # noqa: PLR2004
+            raise ValueError("labels: source_names are for 3D segmentation")
+        names = [{name.strip().casefold() for name in label.source_names or (label.name,)} for label in self.labels]
+        if len(set().union(*names)) < sum(map(len, names)):
+            raise ValueError("labels: source_names must differ between labels")
         return self
 
     @model_validator(mode="after")

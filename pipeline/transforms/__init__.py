@@ -2,6 +2,7 @@
 
 from pipeline.transforms.checks import CheckImaged, CheckLabeld
 from pipeline.transforms.intensity import Clahed, UnitRanged
+from pipeline.transforms.labels import LoadLabeld
 from pipeline.transforms.masks import DecodeMaskd
 from pipeline.transforms.pictures import PictureReader
 from pipeline.transforms.reading import CaseReader
@@ -13,6 +14,7 @@ __all__ = [
     "CheckLabeld",
     "Clahed",
     "DecodeMaskd",
+    "LoadLabeld",
     "PictureReader",
     "SaveSegmentationd",
     "UnitRanged",

@@ -12,7 +12,7 @@ from monai.data import ImageReader, ITKReader, NibabelReader
 from monai.data.utils import is_no_channel
 from monai.utils import MetaKeys, ensure_tuple
 
-from pipeline.data.files import PICTURE_SUFFIXES, is_dicom
+from pipeline.data.files import PICTURE_SUFFIXES, is_dicom, is_label_object
 from pipeline.dicom import DicomSeriesReader
 from pipeline.errors import InputError, one_line
 from pipeline.transforms.pictures import PictureReader
@@ -99,6 +99,12 @@ class CaseReader(ImageReader):  # type: ignore[misc]
 
     def _reader(self, paths: tuple[Path, ...]) -> tuple[Any, Any]:
         first = paths[0]
+        if is_label_object(first):
+            raise InputError(
+                "is a DICOM RTSTRUCT or SEG, not an image",
+                where=first,
+                cure="For training, give the plan's labels their source_names and build the bundle again",
+            )
         if first.is_dir() or is_dicom(first):
             series = None if self.series is None else str(self.series)
             return DicomSeriesReader(series=series), [str(path) for path in paths]

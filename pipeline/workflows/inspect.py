@@ -30,7 +30,9 @@ class Finding:
         kind: ``DICOM``, ``NIfTI`` or another format's suffix.
         path: the file, or the folder of a series, below the inspected path.
         number: SeriesNumber of a DICOM series.
+        series: what ``--series`` takes for it: its number, with "/2" for the second volume of one series, or its UID.
         description: SeriesDescription of a DICOM series.
+        note: what sets a volume apart from the others of its series.
         modality: of a DICOM series.
         size: voxels along each axis.
         spacing_mm: voxel size along each axis, where it is known.
@@ -41,7 +43,9 @@ class Finding:
     kind: str
     path: str
     number: int | None = None
+    series: str = ""
     description: str = ""
+    note: str = ""
     modality: str = ""
     size: tuple[int, ...] = ()
     spacing_mm: tuple[float, ...] | None = None
@@ -61,7 +65,7 @@ def inspect(path: Path) -> list[Finding]:
         [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     )
     images = [file for file in files if file.name.lower().endswith(IMAGE_SUFFIXES)]
-    series = sorted(_series(path, files), key=lambda one: (one.path, one.number or 0))
+    series = sorted(_series(path, files), key=lambda one: (one.path, one.number or 0))  # volumes stay in their order
     findings = series + [_image(file, path) for file in images]
     if not findings:
         raise InputError("holds no image", where=path, expected="DICOM, NIfTI, NRRD, MHA or a picture")
@@ -74,14 +78,14 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("kind", "path", "no.", "description", "modality", "size", "spacing mm", "axes", "problem"):
+    for column in ("kind", "path", "series", "description", "modality", "size", "spacing mm", "axes", "problem"):
         table.add_column(column, overflow="fold", ratio=None if column != "problem" else 1)
     for one in findings:
         table.add_row(
             one.kind,
             one.path,
-            "" if one.number is None else str(one.number),
-            one.description,
+            one.series,
+            f"{one.description} ({one.note})" if one.note else one.description,
             one.modality,
             "x".join(map(str, one.size)),
             "" if one.spacing_mm is None else "x".join(f"{value:.4g}" for value in one.spacing_mm),
@@ -102,14 +106,16 @@ def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
     found = scan(path)
     for one in found.series:
         orientation = ""
-        if one.problem is None and one.stack is not None:
-            affine = ras_affine(one.stack.geometry)
+        if one.problem is None and one.frames is not None:
+            affine = ras_affine(one.frames.geometry)
             orientation = "".join(nib.aff2axcodes(affine))
         yield Finding(
             kind="DICOM",
             path=_below(one.files[0].parent, path),
             number=one.number,
+            series=one.name,
             description=one.description,
+            note=one.note,
             modality=one.modality,
             size=(one.columns, one.rows, one.slices),
             spacing_mm=one.spacing,

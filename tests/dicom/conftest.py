@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 
@@ -50,3 +52,54 @@ def oblique(study) -> Study:
 
     study.alter(turn)
     return study
+
+
+def _item(**values) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+@pytest.fixture
+def write_rtstruct():
+    """Write an RTSTRUCT of ``{name: [points (n, 3) in LPS mm, or (type, points)]}`` about a source slice."""
+
+    def write(path: Path, rois, source: Dataset, frame_of_reference_uid: str | None = None) -> Path:
+        frame = source.FrameOfReferenceUID if frame_of_reference_uid is None else frame_of_reference_uid
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.SOPClassUID, dataset.SOPInstanceUID = RTStructureSetStorage, generate_uid()
+        dataset.Modality, dataset.SeriesInstanceUID = "RTSTRUCT", generate_uid()
+        dataset.StudyInstanceUID = source.StudyInstanceUID
+        dataset.PatientName, dataset.PatientID = "Nobody^Knows", "SECRET7"
+        dataset.StructureSetLabel = "test"
+        series = _item(SeriesInstanceUID=source.SeriesInstanceUID)
+        study = _item(ReferencedSOPInstanceUID=source.StudyInstanceUID, RTReferencedSeriesSequence=[series])
+        dataset.ReferencedFrameOfReferenceSequence = [
+            _item(FrameOfReferenceUID=frame, RTReferencedStudySequence=[study])
+        ]
+        dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
+        for number, (name, contours) in enumerate(rois.items(), start=11):
+            dataset.StructureSetROISequence.append(
+                _item(ROINumber=number, ROIName=name, ReferencedFrameOfReferenceUID=frame)
+            )
+            items = []
+            for contour in contours:
+                kind, points = contour if isinstance(contour, tuple) else ("CLOSED_PLANAR", contour)
+                items.append(
+                    _item(
+                        ContourGeometricType=kind,
+                        NumberOfContourPoints=len(points),
+                        ContourData=[f"{value:.6f}" for value in np.asarray(points, dtype=float).ravel()],
+                    )
+                )
+            # The contours stand in the other order, because their numbers decide and not their place.
+            dataset.ROIContourSequence.insert(0, _item(ReferencedROINumber=number, ContourSequence=items))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+
+    return write

@@ -22,6 +22,7 @@ def loading(plan: Plan, *, label: bool, series: str | None = None) -> list[Confi
     reader: Config = {"_target_": _READER}
     if series is not None:
         reader["series"] = series
+    label = label and not _outlines(plan)  # those wait for the grid of a sound image, see checks
     if plan.dimensions == 3:  # noqa: PLR2004
         return [_load(["image", "label"] if label else ["image"], reader if series else _READER)]
     reader |= {"dimensions": 2, "channels": len(plan.data.channels)}
@@ -31,6 +32,14 @@ def loading(plan: Plan, *, label: bool, series: str | None = None) -> list[Confi
 
 def _load(keys: list[str], reader: Config | str) -> Config:
     return {"_target_": "LoadImaged", "keys": keys, "reader": reader, "ensure_channel_first": True}
+
+
+def _outlines(plan: Plan) -> list[Config]:
+    """Load label maps, RTSTRUCT and SEG among them, where the plan has the names for it."""
+    if not any(label.source_names for label in plan.labels):
+        return []
+    names = {str(label.value): list(label.source_names or (label.name,)) for label in plan.labels}
+    return [{"_target_": "pipeline.transforms.LoadLabeld", "keys": ["label"], "image_key": "image", "names": names}]
 
 
 def _mask_colors(plan: Plan) -> dict[str, list[list[int]]]:
@@ -55,7 +64,7 @@ def checks(plan: Plan, *, label: bool) -> list[Config]:
     values = [0, *(one.value for one in plan.labels)]
     check = {"_target_": "pipeline.transforms.CheckLabeld", "keys": ["label"], "image_key": "image", "values": values}
     if plan.dimensions == 3:  # noqa: PLR2004
-        return [image, check]
+        return [image, *_outlines(plan), check]
     decode = {"_target_": "pipeline.transforms.DecodeMaskd", "keys": ["label"], "values": values,
               "colors": _mask_colors(plan) or None}  # fmt: skip
     return [image, decode, check]
