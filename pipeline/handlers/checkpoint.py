@@ -25,7 +25,7 @@ class _Split(Protocol):
 
 
 class BestCheckpoint:
-    """Keep the weights with the best key metric of a validator.
+    """Keep the weights with the best key metric of a validator; of equally good ones the last, which trained longest.
 
     MONAI's ``CheckpointSaver`` writes straight to the final name; here a temporary file is renamed to it. The file is
     a plain state dict, loadable with ``weights_only=True``.
@@ -47,10 +47,10 @@ class BestCheckpoint:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Save if this validation is the best so far."""
+        """Save if no validation so far was better."""
         metric = float(engine.state.metrics[engine.state.key_metric_name])
         metric = -math.inf if math.isnan(metric) else metric  # nothing is greater than NaN
-        if self.best is not None and not metric > self.best:
+        if self.best is not None and metric < self.best:
             return
         self.best = metric
         if idist.get_rank() == 0:
