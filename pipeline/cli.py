@@ -143,7 +143,7 @@ def _add_application(sub: _Parser, *, results: str) -> None:
     sub.add_argument("input", type=Path, metavar="INPUT")
     sub.add_argument("--bundle", required=True, help="folder or name of a bundle")
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=f"folder for {results}")
-    sub.add_argument("--series", help="the DICOM series to take: its number, description or UID")
+    sub.add_argument("--series", help="the DICOM series to take: its number, description or UID, see inspect")
     sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
 
 
