@@ -88,7 +88,8 @@ def multi_gpu_config(plan: Plan) -> Config:
             {"_target_": "ignite.distributed.initialize", "backend": "@backend"},
             *train_config(plan)["initialize"],
         ],
-        "finalize": [{"_target_": "ignite.distributed.finalize"}],
+        # A process that ends while another still talks to it may take it down.
+        "finalize": [{"_target_": "ignite.distributed.barrier"}, {"_target_": "ignite.distributed.finalize"}],
     }
 
 
