@@ -20,14 +20,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from monai.bundle import ConfigParser
 
 from pipeline.bundle import build_bundle
 from pipeline.bundle.memory import keep_freed_memory
-from pipeline.evaluation import ClassificationTable, bootstrap_interval
+from pipeline.evaluation import ClassificationTable
 from pipeline.inferers import AutocastInferer
 from pipeline.planning import Plan, load_plan
 from pipeline.workflows.evaluate import evaluate
@@ -63,11 +62,10 @@ def _one(
         return dict(json.loads(done.read_text()))
     copy = _copy_with(bundle, folder, network)
     weights = train(copy, data=data, time_budget_minutes=minutes, epochs=UNLIMITED, seed=seed)
-    plan = load_plan(copy / "plan.yaml")
     result: dict[str, Any] = {"epochs": _epochs(copy), "megabytes": weights.stat().st_size / 1e6}
     for subset in SUBSETS:
         table, _ = evaluate(copy, data=data, output_dir=folder / subset, subset=subset)
-        result[subset] = _score(table, plan)
+        result[subset] = _score(table)
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
@@ -88,17 +86,14 @@ def _epochs(bundle: Path) -> int:
     return len((bundle / "output" / "training.csv").read_text().splitlines()) - 1
 
 
-def _score(table: Any, plan: Plan) -> dict[str, Any]:
+def _score(table: Any) -> dict[str, Any]:
     """The mean over cases of Dice or accuracy, with its interval over patients, and what it stands for."""
     if isinstance(table, ClassificationTable):
-        accuracy = table.summary()["accuracy"]
-        return {**accuracy, "cases": len(table.cases)}
-    names = sorted(table.cases)
-    dice = np.array([table.cases[name].mean() for name in names])
-    pattern = re.compile(plan.data.patient_pattern or "(.*)")
-    patients = [match.group(1) for name in names if (match := pattern.search(name))]
-    low, high = bootstrap_interval(lambda drawn: float(dice[drawn].mean()), patients)
-    return {"value": float(dice.mean()), "low": low, "high": high, "cases": len(names), "patients": len(set(patients))}
+        return {**table.summary()["accuracy"], "cases": len(table.cases)}
+    mean = table.summary()["mean"]
+    patients = len(set(table.patients.values()))
+    score = {"value": mean["mean"], "low": mean["low"], "high": mean["high"]}
+    return {**score, "cases": len(table.cases), "patients": patients}
 
 
 def _seconds_per_image(networks: dict[str, dict[str, Any]], plan: Plan) -> dict[str, tuple[float, int]]:

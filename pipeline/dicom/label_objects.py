@@ -47,8 +47,8 @@ def read_labels(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid) 
         InputError: see :func:`read_rtstruct` and :func:`read_segments`; or the file is neither.
     """
     path = Path(path)
-    kind = text(_header(path), "SOPClassUID")
-    drawn_on = referenced_series(path)
+    header = _header(path)
+    kind, drawn_on = text(header, "SOPClassUID"), _referenced(header, path)
     if grid.series_uid and drawn_on and grid.series_uid not in drawn_on:
         _log.warning("%s: was made on another series (%s) than the image", path, ", ".join(drawn_on))
     if kind == RTStructureSetStorage:
@@ -67,7 +67,10 @@ def referenced_series(path: str | os.PathLike[str]) -> tuple[str, ...]:
         InputError: the file cannot be read.
     """
     path = Path(path)
-    header = _header(path)
+    return _referenced(_header(path), path)
+
+
+def _referenced(header: Dataset, path: Path) -> tuple[str, ...]:
     with reading(path):
         uids = [text(item, "SeriesInstanceUID") for item in _series_items(header)]
     return tuple(dict.fromkeys(filter(None, uids)))

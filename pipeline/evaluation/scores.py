@@ -36,6 +36,7 @@ class ScoreTable:
         self.cases: dict[str, npt.NDArray[np.float64]] = {}
         self.patients: dict[str, str] = {}
         self.missing: dict[str, str] = {}
+        self._summary: dict[str, dict[str, float]] | None = None
 
     def add(
         self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike, *, patient: str | None = None
@@ -43,6 +44,7 @@ class ScoreTable:
         """Score one case from its two label maps, which share one grid; without a patient it is its own."""
         self.cases[name] = dice_per_label(prediction, reference, list(self.labels))
         self.patients[name] = patient or name
+        self._summary = None
 
     def add_missing(self, failures: Mapping[str, str], *, patients: Mapping[str, str] | None = None) -> None:
         """Score cases without a prediction: 0 each, with the reason."""
@@ -50,6 +52,7 @@ class ScoreTable:
             self.missing[name] = reason
             self.cases[name] = np.zeros(len(self.labels))
             self.patients[name] = (patients or {}).get(name, name)
+        self._summary = None
 
     def summary(self) -> dict[str, dict[str, float]]:
         """What the cases say, per label and for the labels' mean.
@@ -58,6 +61,11 @@ class ScoreTable:
             The mean over the cases with its 95 % bootstrap interval over patients (``low`` and ``high``, NaN for fewer
             than two), their standard deviation (n - 1), median and minimum.
         """
+        if self._summary is None:  # the intervals take a while, and it is asked for more than once
+            self._summary = self._summarise()
+        return self._summary
+
+    def _summarise(self) -> dict[str, dict[str, float]]:
         if not self.cases:
             return {}
         scores = np.stack(list(self.cases.values()))

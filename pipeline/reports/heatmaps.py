@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader
+from pipeline.transforms.viewing import viewable
 from pipeline.writing import whole_file
 
 __all__ = ["Explanation", "draw_explanation"]
@@ -20,7 +20,6 @@ _COLORS = "inferno"
 _OPACITY, _FADE = 0.72, 0.7  # of the largest value, and the power by which smaller ones fade
 _DIMMED = 0.5
 _RGB, _WHITE = 3, 255
-_WINDOW_PERCENTILES = (0.5, 99.5)
 _SMALLEST_SIDE = 384  # pixels; smaller pictures are enlarged
 _SMALLEST_LETTER, _PIXELS_PER_LETTER = 15, 40
 _STRIP_COLOR, _TEXT_COLOR, _PALE_TEXT, _TRACK_COLOR = (24, 24, 24), (236, 236, 236), (160, 160, 160), (70, 70, 70)
@@ -71,7 +70,7 @@ def draw_explanation(
     Raises:
         InputError: the picture cannot be read, is a volume or of another size, or the file cannot be written.
     """
-    pixels, rows = _viewable(Path(picture), series), np.asarray(heat, dtype=np.float32).T
+    pixels, rows = viewable(picture, series=series), np.asarray(heat, dtype=np.float32).T
     if pixels.shape[:2] != rows.shape:
         raise InputError("picture and map differ in size", where=picture, expected=heat.shape, got=pixels.shape[1::-1])
     factor = max(1, -(-_SMALLEST_SIDE // max(rows.shape)))
@@ -87,23 +86,6 @@ def draw_explanation(
     image = _with_caption(plain, drawn, explained)
     with whole_file(path) as temporary:
         image.save(temporary, format="PNG")
-
-
-def _viewable(path: Path, series: str | None) -> npt.NDArray[np.uint8]:
-    """A picture for the eye: RGB, uint8, shape (height, width, 3); alpha is dropped."""
-    reader = CaseReader(series=series, dimensions=2)
-    array, meta = reader.get_data(reader.read(path))
-    if len(meta["spatial_shape"]) != 2:  # noqa: PLR2004 - X and Y
-        raise InputError("is a volume, of which no map can be drawn", where=path, got=tuple(meta["spatial_shape"]))
-    samples = np.atleast_3d(array.swapaxes(0, 1))
-    samples = samples[..., :_RGB] if samples.shape[-1] >= _RGB else samples[..., :1]
-    if samples.dtype == np.uint8 and "full_scale" in meta:
-        shown = (samples * (_WHITE / meta["full_scale"])).round()
-    else:
-        values = np.nan_to_num(samples.astype(np.float64))
-        low, high = np.percentile(values, _WINDOW_PERCENTILES)
-        shown = ((values - low) / (high - low if high > low else 1.0)).clip(0, 1) * _WHITE
-    return np.repeat(shown.astype(np.uint8), _RGB // shown.shape[-1], axis=-1)
 
 
 def _heated(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.dicom import Segment
 from pipeline.errors import InputError
-from pipeline.transforms.reading import CaseReader
+from pipeline.transforms.viewing import viewable
 from pipeline.writing import whole_file
 
 __all__ = ["label_colors", "write_index_png", "write_overlay_png"]
@@ -27,10 +27,7 @@ _DEFAULT_COLORS: tuple[Color, ...] = (
     (213, 94, 0),  # vermilion
     (204, 121, 167),  # reddish purple
 )
-_RGB = 3
-_WHITE = 255
 _OPACITY = 0.4
-_WINDOW_PERCENTILES = (0.5, 99.5)
 _SMALLEST_SIDE = 384  # pixels; smaller pictures are enlarged
 _PIXELS_PER_OUTLINE = 400
 _PIXELS_PER_LETTER = 36
@@ -88,7 +85,7 @@ def write_overlay_png(
             written.
     """
     _check_described(labels, colors, path)
-    pixels, rows = _viewable(Path(picture)), labels.T
+    pixels, rows = viewable(picture), labels.T
     if pixels.shape[:2] != rows.shape:
         raise InputError(
             "picture and mask differ in size", where=picture, expected=labels.shape, got=pixels.shape[1::-1]
@@ -110,28 +107,6 @@ def _check_described(labels: np.ndarray, colors: Mapping[int, Color], path: Path
         raise InputError(
             "labels that no segment describes", where=path, got=unknown, expected=f"0 or one of {sorted(colors)}"
         )
-
-
-def _viewable(path: Path) -> np.ndarray:
-    """A picture for the eye: RGB, uint8, shape (height, width, 3); alpha is dropped."""
-    reader = CaseReader()
-    array, meta = reader.get_data(reader.read(path))
-    samples = np.atleast_3d(array.swapaxes(0, 1))
-    samples = samples[..., :_RGB] if samples.shape[-1] >= _RGB else samples[..., :1]
-    if samples.dtype == np.uint8:
-        shown = (samples * (_WHITE / meta["full_scale"])).round().astype(np.uint8)
-    else:
-        shown = _windowed(samples.astype(np.float64))
-    return np.repeat(shown, _RGB // shown.shape[-1], axis=-1)
-
-
-def _windowed(values: np.ndarray) -> np.ndarray:
-    finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, _WINDOW_PERCENTILES) if finite.size else (0.0, 1.0)
-    if not high > low:  # few pixels differ, or none
-        low, high = (finite.min(), finite.max()) if finite.size and np.ptp(finite) else (low, low + 1)
-    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low)
-    return np.asarray((scaled.clip(0, 1) * _WHITE).round(), dtype=np.uint8)
 
 
 def _colored(pixels: np.ndarray, rows: np.ndarray, colors: Mapping[int, Color], *, outline: int) -> np.ndarray:

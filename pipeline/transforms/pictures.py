@@ -44,7 +44,19 @@ class _Picture(NamedTuple):
     full_scale: float
 
 
-class PictureReader(ImageReader):  # type: ignore[misc]
+class PathReader(ImageReader):  # type: ignore[misc]
+    """A MONAI image reader that opens nothing before ``get_data``: ``LoadImage`` forgets what ``read`` raises."""
+
+    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:  # noqa: ARG002
+        """Every path is ours; an unusable one is refused in ``get_data``."""
+        return True
+
+    def read(self, data: Sequence[Any] | Any, **_: Any) -> tuple[Path, ...]:
+        """Note the paths; nothing is opened yet."""
+        return tuple(Path(path) for path in ensure_tuple(data))
+
+
+class PictureReader(PathReader):
     """A MONAI image reader for PNG, JPEG, TIFF and BMP.
 
     An image keeps its sample type; palettes are expanded. RGB becomes grey by ITU-R 601 luma and grey becomes RGB by
@@ -65,14 +77,6 @@ class PictureReader(ImageReader):  # type: ignore[misc]
         self.channels = channels
         self.label = label
         self.colors = colors
-
-    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:  # noqa: ARG002
-        """Every path is ours; an unusable one is refused in ``get_data``."""
-        return True
-
-    def read(self, data: Sequence[Any] | Any, **_: Any) -> tuple[Path, ...]:
-        """Note the paths; nothing is opened yet."""
-        return tuple(Path(path) for path in ensure_tuple(data))
 
     def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict[str, Any]]:
         """Read the noted paths.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import ImageReader, ITKReader, NibabelReader
+from monai.data import ITKReader, NibabelReader
 from monai.data.utils import is_no_channel
-from monai.utils import MetaKeys, ensure_tuple
+from monai.utils import MetaKeys
 
 from pipeline.data.files import PICTURE_SUFFIXES, is_dicom, is_label_object
 from pipeline.dicom import DicomSeriesReader
 from pipeline.errors import InputError, one_line
-from pipeline.transforms.pictures import PictureReader
+from pipeline.transforms.pictures import PathReader, PictureReader
 
 __all__ = ["CaseReader"]
 
@@ -26,7 +25,7 @@ _PLANE = 2
 _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
-class CaseReader(ImageReader):  # type: ignore[misc]
+class CaseReader(PathReader):
     """A MONAI image reader that takes whatever medpipe takes, for ``LoadImaged(reader=...)``.
 
     A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`, pictures to
@@ -36,9 +35,6 @@ class CaseReader(ImageReader):  # type: ignore[misc]
     Where ``dimensions`` is 2, the third axis of a volume of one slice is dropped from the array and from
     ``spatial_shape``; the affines stay 4x4. ``meta["dropped_axis"]`` is then 2, the index of that axis among the
     spatial axes: ``numpy.expand_dims(mask, 2)`` has the shape of the input again. Other volumes stay as they are.
-
-    MONAI's ``LoadImage`` answers an exception from ``read`` by trying its other readers, which load some of the series
-    that ours refuses, wrongly. So ``read`` only notes the paths; ``get_data`` reads.
 
     Args:
         series: the DICOM series to take where a folder holds several: its UID, number or description.
@@ -63,14 +59,6 @@ class CaseReader(ImageReader):  # type: ignore[misc]
         self.label = label
         self.colors = colors
         self.dimensions = dimensions
-
-    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:  # noqa: ARG002
-        """Every path is ours; an unusable one is refused in ``get_data``."""
-        return True
-
-    def read(self, data: Sequence[Any] | Any, **_: Any) -> tuple[Path, ...]:
-        """Note the paths; nothing is opened yet."""
-        return tuple(Path(path) for path in ensure_tuple(data))
 
     def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict[str, Any]]:
         """Read the noted paths.

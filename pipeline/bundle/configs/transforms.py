@@ -153,7 +153,7 @@ def augmentation(plan: Plan, keys: list[str]) -> list[Config]:
     modes = ["nearest" if key == "label" else "bilinear" for key in keys]
     bend: Config = {"keys": keys, "mode": modes, "padding_mode": "zeros"}
     if changes.elastic_probability > 0:
-        steps.append({"_target_": f"Rand{plan.dimensions}DElasticd", "prob": changes.elastic_probability,
+        steps.append({"_target_": "Rand3DElasticd", "prob": changes.elastic_probability,
                       "sigma_range": list(changes.elastic_sigma_voxels),
                       "magnitude_range": list(changes.elastic_voxels), **bend})  # fmt: skip
     if changes.affine_probability > 0:
