@@ -1,9 +1,8 @@
-"""From a path to a list of cases: inputs to segment, or pairs of an image and its label."""
+"""From a path to a list of cases to segment or classify, and what a file is."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,24 @@ from pipeline.errors import InputError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "case_name",
     "existing_path",
     "find_inputs",
-    "find_pairs",
+    "images_in",
     "is_dicom",
+    "is_image",
     "is_label_object",
     "label_file",
     "strip_suffix",
+    "training_entries",
 ]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = VOLUME_SUFFIXES + PICTURE_SUFFIXES
 
-PAIRED_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"))
 _DICOM_PREAMBLE = 128
-_LABEL_CLASSES = {RTStructureSetStorage, SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7"}  # Label Map Segmentation
+LABEL_CLASSES = {RTStructureSetStorage, SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7"}  # Label Map Segmentation
 
 Case = dict[str, Any]
 
@@ -60,7 +61,7 @@ def is_label_object(path: Path) -> bool:
         return False
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"], force=True)
-        return str(dataset.get("SOPClassUID")) in _LABEL_CLASSES
+        return str(dataset.get("SOPClassUID")) in LABEL_CLASSES
     except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
         return False
 
@@ -97,7 +98,7 @@ def find_inputs(dataset_dir: str | Path | None, series: str | None = None) -> li
     """
     root = existing_path(dataset_dir)
     if root.is_file():
-        if not _is_image(root) and not is_dicom(root):
+        if not is_image(root) and not is_dicom(root):
             raise InputError(
                 "is not an image", where=root, expected=f"DICOM or one of {' '.join(IMAGE_SUFFIXES)}", cure=_CURE
             )
@@ -106,43 +107,12 @@ def find_inputs(dataset_dir: str | Path | None, series: str | None = None) -> li
         return [_input(root, root.parent)]
     listing = root / "dataset.json"
     if listing.is_file():
-        paths = [root / entry["image"] for entry in _training_entries(listing)] or list((root / "imagesTr").iterdir())
+        paths = [root / entry["image"] for entry in training_entries(listing)] or list((root / "imagesTr").iterdir())
         return _named(paths, root)
-    found = list(_images_in(root)) or [path for folder in _folders_below(root) for path in _images_in(folder)]
+    found = list(images_in(root)) or [path for folder in _folders_below(root) for path in images_in(folder)]
     if not found:
         raise InputError("holds no image", where=root, expected="DICOM, NIfTI, NRRD, MHA or a picture", cure=_CURE)
     return _named(found, root)
-
-
-def find_pairs(dataset_dir: str | Path | None) -> list[Case]:
-    """List the labelled cases of a data set.
-
-    Args:
-        dataset_dir: a folder with a Medical Segmentation Decathlon ``dataset.json``, or with ``imagesTr`` and
-            ``labelsTr`` (nnU-Net's ``_0000`` is dropped from image names), ``images`` and ``labels``, or ``images``
-            and ``masks``. Files belong together by name; an image may be a folder with one DICOM series, and a label
-            a DICOM RTSTRUCT or SEG, or a folder with one.
-
-    Returns:
-        One ``{"image": path, "label": path, "name": name}`` per case, sorted by name. Where a ``dataset.json`` lists
-        files of one name in several folders, the folders are a part of the cases' names.
-
-    Raises:
-        InputError: no data set here, a listed file is missing, an image or label has no partner, or two cases have one
-            name.
-    """
-    root = existing_path(dataset_dir)
-    if root.is_file():
-        raise InputError("is a file", where=root, expected="the folder of a labelled data set")
-    listing = root / "dataset.json"
-    entries = _training_entries(listing) if listing.is_file() else []
-    if entries:
-        return _listed_pairs(root, entries, listing)
-    for images, labels in PAIRED_FOLDERS:
-        if (root / images).is_dir() and (root / labels).is_dir():
-            return _paired_by_name(root / images, root / labels)
-    layouts = ", ".join("/ and ".join(pair) + "/" for pair in PAIRED_FOLDERS)
-    raise InputError("holds no labelled data set", where=root, expected=f"dataset.json, or {layouts}")
 
 
 _CURE = "Give a file, a folder of files, a DICOM series folder or a folder of those"
@@ -162,14 +132,15 @@ def existing_path(dataset_dir: str | Path | None) -> Path:
     return root
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Whether a file's name is that of a volume or a picture."""
     return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _images_in(folder: Path) -> Iterable[Path]:
+def images_in(folder: Path) -> Iterable[Path]:
     """The images directly in a folder; the folder itself when it holds DICOM images."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if _is_image(path)]
+    images = [path for path in files if is_image(path)]
     return images if images else [folder] if any(_has_dicom_pixels(path) for path in files) else []
 
 
@@ -202,14 +173,20 @@ def _named(paths: Iterable[Path], root: Path) -> list[Case]:
                 "two inputs have one name", where=path, got=cases[name]["image"], cure="Rename one of them"
             )
         cases[name] = {"image": str(path), "name": name}
-    return sorted(cases.values(), key=_name)
+    return sorted(cases.values(), key=case_name)
 
 
-def _name(case: Case) -> str:
+def case_name(case: Case) -> str:
+    """The name of a case, to sort by."""
     return str(case["name"])
 
 
-def _training_entries(listing: Path) -> list[dict[str, str]]:
+def training_entries(listing: Path) -> list[dict[str, str]]:
+    """The labelled cases of a Medical Segmentation Decathlon ``dataset.json``.
+
+    Raises:
+        InputError: it is no JSON, or a case lacks its image or label.
+    """
     try:
         content = json.loads(listing.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -218,60 +195,3 @@ def _training_entries(listing: Path) -> list[dict[str, str]]:
     if not all(isinstance(entry, dict) and {"image", "label"} <= entry.keys() for entry in entries):
         raise InputError("has an entry without image and label", where=listing, expected='{"image": ..., "label": ...}')
     return list(entries)
-
-
-def _listed_pairs(root: Path, entries: list[dict[str, str]], listing: Path) -> list[Case]:
-    for entry in entries:
-        for key in ("image", "label"):
-            if not (root / entry[key]).exists():
-                cure = f"Restore it or edit {listing}"
-                raise InputError(f"{key} is listed but missing", where=root / entry[key], cure=cure)
-    images = [Path(entry["image"]) for entry in entries]
-    names = [strip_suffix(image.name) for image in images]
-    if len(set(names)) < len(names):
-        names = ["_".join((*_folders(image), name)) for image, name in zip(images, names, strict=True)]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError("two cases have one name", where=listing, got=twice[0], cure="Rename or remove one of them")
-    cases = [
-        {"image": str(root / entry["image"]), "label": str(label_file(root / entry["label"])), "name": name}
-        for entry, name in zip(entries, names, strict=True)
-    ]
-    return sorted(cases, key=_name)
-
-
-def _folders(path: Path) -> tuple[str, ...]:
-    return tuple(part for part in path.parent.parts if part not in (path.anchor, ".."))
-
-
-def _paired_by_name(images: Path, labels: Path) -> list[Case]:
-    image_by_name = {name.removesuffix("_0000"): path for name, path in _by_name(images).items()}
-    label_by_name = {name: label_file(path) for name, path in _by_name(labels).items()}
-    if not image_by_name:
-        raise InputError("holds no image", where=images)
-    for name in sorted(image_by_name.keys() - label_by_name.keys()):
-        raise InputError("image has no label", where=image_by_name[name], expected=f"{name} in {labels}")
-    for name in sorted(label_by_name.keys() - image_by_name.keys()):
-        raise InputError("label has no image", where=label_by_name[name], expected=f"{name} in {images}")
-    return [
-        {"image": str(path), "label": str(label_by_name[name]), "name": name}
-        for name, path in sorted(image_by_name.items())
-    ]
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Image and DICOM files, and folders of a DICOM series or of an RTSTRUCT, by their names without suffix."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            usable = bool(_images_in(path)) or label_file(path) != path
-        else:
-            usable = _is_image(path) or path.suffix.lower() == ".dcm"
-        name = path.name if path.is_dir() else strip_suffix(path.name)
-        if usable and found.setdefault(name, path) != path:
-            raise InputError(
-                "two files have one name", where=path, got=found[name], cure="Rename or remove one of them"
-            )
-    return found

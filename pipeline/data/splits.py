@@ -14,7 +14,8 @@ import numpy as np
 
 from pipeline.data.classes import find_classified
 from pipeline.data.content import content_of, copies, copies_error
-from pipeline.data.files import Case, find_pairs
+from pipeline.data.files import Case
+from pipeline.data.pairs import find_pairs
 from pipeline.errors import InputError
 from pipeline.writing import whole_file
 
@@ -43,9 +44,11 @@ class DataSplit:
         test_fraction: share of the patients kept for testing.
         folds: number of folds of the other patients.
         seed: seed of the deal; the same patients and seed always give the same deal.
-        patient_pattern: regular expression whose first group in a case's name is the patient.
+        patient_pattern: regular expression whose first group in a case's name is the patient; without one a case
+            belongs to the patient that its files tell, and else it is its own.
         classes: the names of the classes of a classification, each of which is dealt evenly into the parts.
         multi_label: whether several classes may hold for one image.
+        modality: DICOM's code of the modality to take, see :func:`pipeline.data.find_pairs`.
 
     Raises:
         InputError: see :func:`pipeline.data.find_pairs`; a name that the pattern does not match; too few patients;
@@ -63,16 +66,17 @@ class DataSplit:
         patient_pattern: str | None = None,
         classes: Sequence[str] | None = None,
         multi_label: bool = False,
+        modality: str | None = None,
     ) -> None:
         self.root = Path(dataset_dir or "").expanduser()
         self.datalist_file = Path(datalist_file)
         self.test_fraction, self.folds, self.seed = test_fraction, folds, seed
         pattern = re.compile(patient_pattern) if patient_pattern else None
         if classes is None:
-            cases = find_pairs(dataset_dir)
+            cases = find_pairs(dataset_dir, modality=modality)
         else:
             cases = find_classified(dataset_dir, classes, multi_label=multi_label)
-        self.cases: list[Case] = [{**case, "patient": _patient(case["name"], pattern)} for case in cases]
+        self.cases: list[Case] = [{**case, "patient": _patient(case, pattern)} for case in cases]
         self._listed: dict[str, Case] = {}
         self._place = self._read_places()
         self._dealt = False
@@ -259,9 +263,10 @@ def _has_patient(entry: Case) -> bool:
     return bool(entry.get("patient", entry["name"]) != entry["name"])
 
 
-def _patient(name: str, pattern: re.Pattern[str] | None) -> str:
+def _patient(case: Case, pattern: re.Pattern[str] | None) -> str:
+    name = str(case["name"])
     if pattern is None:
-        return name
+        return str(case.get("patient", name))
     match = pattern.search(name)
     if match is None:
         raise InputError("no patient in the case's name", where=name, expected=f"a match of {pattern.pattern}")

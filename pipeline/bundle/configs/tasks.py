@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from pipeline.bundle.configs.parts import Config, compose, inferer
+from pipeline.bundle.configs.parts import Config, compose, dense_inferer, streaming_inferer
 from pipeline.bundle.configs.transforms import checks, geometry, intensities, loading
 from pipeline.planning import Code, Label, Plan
 
@@ -30,12 +30,13 @@ class Task(ABC):
         self.plan = plan
 
     @abstractmethod
-    def preprocessing(self, use: Use, *, series: str | None = None) -> list[Config]:
+    def preprocessing(self, use: Use, *, series: str | None = None, untilt: str | None = None) -> list[Config]:
         """Load, check, and bring to the network's grid and intensities.
 
         Args:
             use: only an ``inference`` has no labels; an ``evaluation`` leaves label maps on their own grid.
             series: a reference to the DICOM series to take.
+            untilt: a reference to whether tilted DICOM series are brought to an upright grid.
         """
 
     @abstractmethod
@@ -48,7 +49,12 @@ class Task(ABC):
 
     @abstractmethod
     def inferer(self, *, mirrored: bool) -> Config:
-        """How the network is applied."""
+        """How the network is applied.
+
+        Args:
+            mirrored: as a finished one: averaged over the plan's flips and, of a segmentation, with label maps on the
+                input's own grid; else as a validation needs it, on the network's grid.
+        """
 
     @abstractmethod
     def validation(self) -> Config:
@@ -59,8 +65,8 @@ class Task(ABC):
         """What handlers must know of the key metric: its name, and what people call it."""
 
     @abstractmethod
-    def result(self, preprocessing: str) -> list[Config]:
-        """From the network's output to what people want: labels on the input's grid, or probabilities."""
+    def result(self) -> list[Config]:
+        """From the inferer's output to what people want, label maps or probabilities."""
 
     @abstractmethod
     def saving(self) -> list[Config]:
@@ -88,12 +94,12 @@ class Segmentation(Task):
 
     keys = ("image", "label")
 
-    def preprocessing(self, use: Use, *, series: str | None = None) -> list[Config]:
+    def preprocessing(self, use: Use, *, series: str | None = None, untilt: str | None = None) -> list[Config]:
         """See :class:`Task`."""
         plan, labelled = self.plan, use != "inference"
         moved = ["image", "label"] if use in ("training", "validation") else ["image"]
         return [
-            *loading(plan, label=labelled, series=series),
+            *loading(plan, label=labelled, series=series, untilt=untilt),
             *checks(plan, label=labelled),
             *geometry(plan, moved),
             *intensities(plan),
@@ -101,7 +107,8 @@ class Segmentation(Task):
 
     def split(self) -> Config:
         """See :class:`Task`."""
-        return {}
+        outlined = any(label.source_names for label in self.plan.labels)
+        return {"modality": self.plan.data.modality} if outlined else {}
 
     def loss(self) -> Config:
         """See :class:`Task`."""
@@ -111,7 +118,7 @@ class Segmentation(Task):
 
     def inferer(self, *, mirrored: bool) -> Config:
         """See :class:`Task`."""
-        return inferer(self.plan, mirrored=mirrored)
+        return streaming_inferer(self.plan) if mirrored else dense_inferer(self.plan)
 
     def validation(self) -> Config:
         """See :class:`Task`."""
@@ -129,13 +136,9 @@ class Segmentation(Task):
         """See :class:`Task`."""
         return {}  # the handlers' defaults
 
-    def result(self, preprocessing: str) -> list[Config]:
-        """Logits back to the input's grid, then the winning label: interpolating labels would invent others."""
-        return [
-            {"_target_": "Invertd", "keys": ["pred"], "transform": preprocessing, "orig_keys": ["image"],
-             "nearest_interp": False, "to_tensor": True},
-            {"_target_": "AsDiscreted", "keys": ["pred"], "argmax": True},
-        ]  # fmt: skip
+    def result(self) -> list[Config]:
+        """See :class:`Task`; the inferer has decided on the labels, on the input's grid."""
+        return []
 
     def saving(self) -> list[Config]:
         """See :class:`Task`."""
@@ -170,7 +173,7 @@ class Classification(Task):
 
     keys = ("image",)
 
-    def preprocessing(self, use: Use, *, series: str | None = None) -> list[Config]:
+    def preprocessing(self, use: Use, *, series: str | None = None, untilt: str | None = None) -> list[Config]:
         """See :class:`Task`; but for training, the network sees the plan's window from the centre of the image."""
         plan = self.plan
         window = {
@@ -179,7 +182,7 @@ class Classification(Task):
             "spatial_size": list(plan.preprocessing.window),
         }
         return [
-            *loading(plan, label=False, series=series),
+            *loading(plan, label=False, series=series, untilt=untilt),
             *checks(plan, label=False),
             *geometry(plan, ["image"]),
             *intensities(plan),
@@ -212,7 +215,7 @@ class Classification(Task):
     def validation(self) -> Config:
         """See :class:`Task`."""
         return {
-            "postprocessing": compose(*self.result("")),
+            "postprocessing": compose(*self.result()),
             "key_metric": {"val_roc_auc": {"_target_": "pipeline.handlers.RocAuc", "classes": self.plan.channel_count,
                                            "output_transform": _PREDICTION_AND_LABEL}},
         }  # fmt: skip
@@ -221,7 +224,7 @@ class Classification(Task):
         """See :class:`Task`."""
         return {"metric": "val_roc_auc", "title": "ROC AUC"}
 
-    def result(self, preprocessing: str) -> list[Config]:  # noqa: ARG002
+    def result(self) -> list[Config]:
         """See :class:`Task`."""
         kind = "sigmoid" if self.plan.multi_label else "softmax"
         return [{"_target_": "Activationsd", "keys": ["pred"], kind: True}]

@@ -1,0 +1,140 @@
+"""What the verbs do: call one workflow, print what it tells, return the exit status.
+
+Imports stand inside functions so that ``medpipe --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import InputError, failure_list
+
+if TYPE_CHECKING:
+    from pipeline.workflows.apply import Applied
+
+__all__ = ["build", "classify", "demo", "evaluate", "explain", "inspect", "segment", "train", "verify"]
+
+EXIT_CASES = 3
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def segment(arguments: argparse.Namespace) -> int:
+    """Segment what lies at a path."""
+    from pipeline.workflows.segment import segment
+
+    return _report_applied("segmented", segment(**_application(arguments)))
+
+
+def classify(arguments: argparse.Namespace) -> int:
+    """Classify what lies at a path."""
+    from pipeline.workflows.classify import classify
+
+    return _report_applied("classified", classify(**_application(arguments)))
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """Explain the class of each picture."""
+    from pipeline.workflows.explain import explain
+
+    done = explain(**_application(arguments), label=arguments.label, layer=arguments.layer)
+    return _report_applied("explained", done)
+
+
+def _application(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = {"source": "input", "bundle": "bundle", "output_dir": "output", "series": "series", "weights": "weights"}
+    return {name: getattr(arguments, given) for name, given in names.items()}
+
+
+def _report_applied(done_to: str, done: Applied) -> int:
+    finished = len(done.cases) - len(done.failures)
+    _write(f"{done_to} {finished} of {len(done.cases)} case(s) into {done.output_dir}")
+    return _report_failures(done.failures, len(done.cases))
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a bundle."""
+    from pipeline.workflows.train import train
+
+    weights = train(
+        arguments.bundle,
+        data=arguments.data,
+        output=arguments.output,
+        epochs=arguments.epochs,
+        time_budget_minutes=arguments.time_budget,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        fold=arguments.fold,
+        seed=arguments.seed,
+        imagenet_weights=arguments.imagenet_weights,
+        resume=arguments.resume or None,
+    )
+    _write(f"wrote {weights}")
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score a bundle."""
+    from pipeline.workflows.evaluate import evaluate
+
+    table, failures = evaluate(
+        arguments.bundle,
+        data=arguments.data,
+        output_dir=arguments.output,
+        subset=arguments.subset,
+        fold=arguments.fold,
+        weights=arguments.weights,
+    )
+    return _report_failures(failures, len(table.cases))
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Tell what lies at a path."""
+    from pipeline.workflows.inspect import inspect, print_findings
+
+    findings = inspect(arguments.path)
+    print_findings(findings, as_json=arguments.json)
+    return 0
+
+
+def build(arguments: argparse.Namespace) -> int:
+    """Write a bundle's configs."""
+    from pipeline.bundle import build_bundle, find_bundle
+
+    root = find_bundle(arguments.bundle)
+    changed = build_bundle(root)
+    _write("\n".join(f"wrote {path}" for path in changed) or f"{root}: nothing changed")
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Check a bundle."""
+    from pipeline.bundle import find_bundle, verify_bundle
+
+    root = find_bundle(arguments.bundle)
+    checks = verify_bundle(root)
+    for name, problem in checks.items():
+        _write(f"{'ok    ' if problem is None else 'FAILED'} {name}" + ("" if problem is None else f": {problem}"))
+    failed = [name for name, problem in checks.items() if problem is not None]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(checks)} checks failed", where=root)
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Train, evaluate and segment phantoms."""
+    from pipeline.workflows.demo import demo
+
+    demo(arguments.output, minutes=arguments.minutes)
+    return 0
+
+
+def _report_failures(failures: dict[str, str], total: int) -> int:
+    if not failures:
+        return 0
+    sys.stderr.write(failure_list(failures, total=total))
+    return EXIT_CASES

@@ -1,0 +1,131 @@
+"""The verbs of the ``medpipe`` command and their options."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline import __version__
+from pipeline.cli import commands
+from pipeline.errors import InputError
+
+__all__ = ["parse"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, exit status 1."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, cure=f"See: {self.prog} --help")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the arguments; ``command`` of the result is the function of :mod:`pipeline.cli.commands` to call.
+
+    Raises:
+        InputError: an unknown verb or option, with the nearest known one.
+    """
+    parser = _build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        verb: _Parser = arguments.parser
+        options = [option for action in verb._actions for option in action.option_strings]
+        name = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(name, options, n=1)
+        raise InputError(
+            f"unknown argument {name}", cure=f"Did you mean {near[0]}?" if near else f"See: {verb.prog} --help"
+        )
+    return arguments
+
+
+def _build_parser() -> _Parser:
+    parser = _Parser(
+        prog="medpipe", description="From DICOM, NIfTI or PNG to a MONAI bundle and to masks.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"medpipe {__version__}")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def verb(name: str, command: Callable[[argparse.Namespace], int], help_text: str) -> _Parser:
+        sub = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        sub.set_defaults(command=command, parser=sub)
+        sub.add_argument("--verbose", action="store_true", help="show what the libraries log")
+        return sub
+
+    sub = verb("segment", commands.segment, "Segment a file, a folder of files, a DICOM series or a folder of series.")
+    _add_application(sub, results="the masks")
+
+    sub = verb(
+        "classify", commands.classify, "Classify a file, a folder of files or a DICOM series: a table and a picture."
+    )
+    _add_application(sub, results="the table and the picture")
+
+    sub = verb("explain", commands.explain, "Show which part of each picture speaks for its class (Grad-CAM).")
+    _add_application(sub, results="the pictures")
+    sub.add_argument("--class", dest="label", metavar="NAME", help="the class to explain (default: the predicted one)")
+    sub.add_argument("--layer", metavar="NAME", help="the network's layer to map (default: the last that gives a map)")
+
+    sub = verb("train", commands.train, "Train a bundle on a labelled data set.")
+    sub.add_argument("bundle", metavar="BUNDLE")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="folder for weights and curves (default: the bundle; for one of medpipe's own, BUNDLE_training)",
+    )
+    sub.add_argument("--epochs", type=int)
+    sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")
+    sub.add_argument("--batch-size", type=int)
+    sub.add_argument("--learning-rate", type=float)
+    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    sub.add_argument("--seed", type=int)
+    sub.add_argument("--imagenet-weights", type=Path, metavar="FILE", help="state dict with torchvision's key names")
+    sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
+
+    sub = verb("evaluate", commands.evaluate, "Dice of a bundle on labelled cases that it has not seen.")
+    sub.add_argument("bundle", metavar="BUNDLE")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", default=Path("evaluation"), help="default: evaluation/"
+    )
+    sub.add_argument(
+        "--subset", choices=["test", "validation", "training", "all"], help="default: test, the held-out cases"
+    )
+    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+
+    sub = verb(
+        "inspect", commands.inspect, "Show which series and images are at a path, their geometry and what is wrong."
+    )
+    sub.add_argument("path", type=Path, metavar="PATH")
+    sub.add_argument("--json", action="store_true", help="for machines")
+
+    sub = verb("build", commands.build, "Write a bundle's configs from its plan.yaml.")
+    sub.add_argument("bundle", metavar="BUNDLE")
+
+    sub = verb(
+        "verify", commands.verify, "Check a bundle: metadata, network, properties, weights, configs against the plan."
+    )
+    sub.add_argument("bundle", metavar="BUNDLE")
+
+    sub = verb(
+        "demo",
+        commands.demo,
+        "Make phantom CT series, train a small bundle on them for a minute, evaluate and segment.",
+    )
+    sub.add_argument("-o", "--output", type=Path, default=Path("medpipe_demo"), metavar="OUT")
+    sub.add_argument("--minutes", type=float, default=1.2, help="time to train (default 1.2)")
+    return parser
+
+
+def _add_application(sub: _Parser, *, results: str) -> None:
+    """What the commands that apply a bundle share."""
+    sub.add_argument("input", type=Path, metavar="INPUT")
+    sub.add_argument("--bundle", required=True, help="folder or name of a bundle")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=f"folder for {results}")
+    sub.add_argument("--series", help="the DICOM series to take: its number, description or UID, see inspect")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")

@@ -1,0 +1,121 @@
+"""From a folder to the labelled cases in it: pairs of an image and its label map."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from pipeline.data.files import (
+    Case,
+    case_name,
+    existing_path,
+    images_in,
+    is_image,
+    label_file,
+    strip_suffix,
+    training_entries,
+)
+from pipeline.data.outlines import find_outlined
+from pipeline.errors import InputError
+
+__all__ = ["find_pairs"]
+
+PAIRED_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"))
+
+
+def find_pairs(dataset_dir: str | Path | None, *, modality: str | None = None) -> list[Case]:
+    """List the labelled cases of a data set.
+
+    Args:
+        dataset_dir: a folder with a Medical Segmentation Decathlon ``dataset.json``, or with ``imagesTr`` and
+            ``labelsTr`` (nnU-Net's ``_0000`` is dropped from image names), ``images`` and ``labels``, or ``images``
+            and ``masks``. Files belong together by name; an image may be a folder with one DICOM series, and a label
+            a DICOM RTSTRUCT or SEG, or a folder with one. A folder with none of these may hold DICOM series and their
+            RTSTRUCT or SEG files at any depth, which belong together by the series that the latter refer to, see
+            :func:`pipeline.data.outlines.find_outlined`.
+        modality: DICOM's code of the modality to take (CT, MR, PT, ...) where it is the outlines that are paired.
+
+    Returns:
+        One ``{"image": path, "label": path, "name": name}`` per case, sorted by name. Where a ``dataset.json`` lists
+        files of one name in several folders, the folders are a part of the cases' names.
+
+    Raises:
+        InputError: no data set here, a listed file is missing, an image or label has no partner, or two cases have one
+            name.
+    """
+    root = existing_path(dataset_dir)
+    if root.is_file():
+        raise InputError("is a file", where=root, expected="the folder of a labelled data set")
+    listing = root / "dataset.json"
+    entries = training_entries(listing) if listing.is_file() else []
+    if entries:
+        return _listed_pairs(root, entries, listing)
+    for images, labels in PAIRED_FOLDERS:
+        if (root / images).is_dir() and (root / labels).is_dir():
+            return _paired_by_name(root / images, root / labels)
+    outlined = find_outlined(root, modality=modality)
+    if outlined:
+        return outlined
+    layouts = ", ".join("/ and ".join(pair) + "/" for pair in PAIRED_FOLDERS)
+    raise InputError(
+        "holds no labelled data set",
+        where=root,
+        expected=f"dataset.json, or {layouts}, or DICOM series with RTSTRUCT or SEG",
+    )
+
+
+def _listed_pairs(root: Path, entries: list[dict[str, str]], listing: Path) -> list[Case]:
+    for entry in entries:
+        for key in ("image", "label"):
+            if not (root / entry[key]).exists():
+                cure = f"Restore it or edit {listing}"
+                raise InputError(f"{key} is listed but missing", where=root / entry[key], cure=cure)
+    images = [Path(entry["image"]) for entry in entries]
+    names = [strip_suffix(image.name) for image in images]
+    if len(set(names)) < len(names):
+        names = ["_".join((*_folders(image), name)) for image, name in zip(images, names, strict=True)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError("two cases have one name", where=listing, got=twice[0], cure="Rename or remove one of them")
+    cases = [
+        {"image": str(root / entry["image"]), "label": str(label_file(root / entry["label"])), "name": name}
+        for entry, name in zip(entries, names, strict=True)
+    ]
+    return sorted(cases, key=case_name)
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    return tuple(part for part in path.parent.parts if part not in (path.anchor, ".."))
+
+
+def _paired_by_name(images: Path, labels: Path) -> list[Case]:
+    image_by_name = {name.removesuffix("_0000"): path for name, path in _by_name(images).items()}
+    label_by_name = {name: label_file(path) for name, path in _by_name(labels).items()}
+    if not image_by_name:
+        raise InputError("holds no image", where=images)
+    for name in sorted(image_by_name.keys() - label_by_name.keys()):
+        raise InputError("image has no label", where=image_by_name[name], expected=f"{name} in {labels}")
+    for name in sorted(label_by_name.keys() - image_by_name.keys()):
+        raise InputError("label has no image", where=label_by_name[name], expected=f"{name} in {images}")
+    return [
+        {"image": str(path), "label": str(label_by_name[name]), "name": name}
+        for name, path in sorted(image_by_name.items())
+    ]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Image and DICOM files, and folders of a DICOM series or of an RTSTRUCT, by their names without suffix."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            usable = bool(images_in(path)) or label_file(path) != path
+        else:
+            usable = is_image(path) or path.suffix.lower() == ".dcm"
+        name = path.name if path.is_dir() else strip_suffix(path.name)
+        if usable and found.setdefault(name, path) != path:
+            raise InputError(
+                "two files have one name", where=path, got=found[name], cure="Rename or remove one of them"
+            )
+    return found
