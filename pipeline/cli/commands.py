@@ -14,7 +14,19 @@ from pipeline.errors import InputError, failure_list
 if TYPE_CHECKING:
     from pipeline.workflows.apply import Applied
 
-__all__ = ["build", "classify", "demo", "evaluate", "explain", "inspect", "segment", "train", "verify"]
+__all__ = [
+    "build",
+    "classify",
+    "convert",
+    "deidentify",
+    "demo",
+    "evaluate",
+    "explain",
+    "inspect",
+    "segment",
+    "train",
+    "verify",
+]
 
 EXIT_CASES = 3
 
@@ -46,7 +58,8 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def _application(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = {"source": "input", "bundle": "bundle", "output_dir": "output", "series": "series", "weights": "weights"}
+    names = {"source": "input", "bundle": "bundle", "output_dir": "output", "series": "series", "weights": "weights",
+             "untilt": "untilt"}  # fmt: skip
     return {name: getattr(arguments, given) for name, given in names.items()}
 
 
@@ -99,6 +112,25 @@ def inspect(arguments: argparse.Namespace) -> int:
     findings = inspect(arguments.path)
     print_findings(findings, as_json=arguments.json)
     return 0
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    """Convert one thing to another."""
+    from pipeline.workflows.convert import convert
+
+    names = ("output", "reference", "series", "labels", "kind", "segmentation_type", "compression", "untilt")
+    files = convert(arguments.source, **{name: getattr(arguments, name) for name in names})
+    _write("\n".join(f"wrote {file}" for file in files))
+    return 0
+
+
+def deidentify(arguments: argparse.Namespace) -> int:
+    """De-identify DICOM files."""
+    from pipeline.workflows.deidentify import deidentify
+
+    names = ("output", "dates", "key", "uid_map", "prefix")
+    done = deidentify(arguments.source, **{name: getattr(arguments, name) for name in names})
+    return _report_failures(done.failures, done.files + len(done.failures))
 
 
 def build(arguments: argparse.Namespace) -> int:

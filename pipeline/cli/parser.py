@@ -104,6 +104,12 @@ def _build_parser() -> _Parser:
     sub.add_argument("path", type=Path, metavar="PATH")
     sub.add_argument("--json", action="store_true", help="for machines")
 
+    about = "Convert a DICOM series to NIfTI, or labels between NIfTI, DICOM SEG, RTSTRUCT, surfaces and tables."
+    _add_conversion(verb("convert", commands.convert, about))
+
+    about = "Take the patient's identity out of DICOM files (PS3.15's basic profile); burned-in text and faces stay."
+    _add_deidentification(verb("deidentify", commands.deidentify, about))
+
     sub = verb("build", commands.build, "Write a bundle's configs from its plan.yaml.")
     sub.add_argument("bundle", metavar="BUNDLE")
 
@@ -127,5 +133,48 @@ def _add_application(sub: _Parser, *, results: str) -> None:
     sub.add_argument("input", type=Path, metavar="INPUT")
     sub.add_argument("--bundle", required=True, help="folder or name of a bundle")
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=f"folder for {results}")
-    sub.add_argument("--series", help="the DICOM series to take: its number, description or UID, see inspect")
+    _add_series(sub)
     sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+
+
+def _add_series(sub: _Parser) -> None:
+    sub.add_argument(
+        "--series",
+        help="the DICOM series to take: its number, description or UID, see inspect; with /2 for its second volume",
+    )
+    sub.add_argument("--untilt", action="store_true", help="resample a tilted gantry's slices to an upright grid")
+
+
+def _add_conversion(sub: _Parser) -> None:
+    sub.add_argument("source", type=Path, metavar="SOURCE", help="DICOM series, label map, SEG or RTSTRUCT")
+    about = "OUT.nii.gz, OUT.dcm, OUT.stl, OUT.obj, OUT.glb or OUT.csv: the suffix tells what is made"
+    sub.add_argument("output", type=Path, metavar="OUT", help=about)
+    sub.add_argument("--reference", type=Path, metavar="SERIES", help="the DICOM series that labels belong to")
+    _add_series(sub)
+    sub.add_argument("--labels", type=Path, metavar="FILE", help="JSON with the name, codes and colour of each label")
+    sub.add_argument("--as", dest="kind", choices=["seg", "rtstruct", "report"], help="what OUT.dcm is (default: seg)")
+    sub.add_argument(
+        "--segmentation-type",
+        choices=["binary", "labelmap"],
+        default="binary",
+        help="of a SEG: a frame per label and slice (default), or one per slice",
+    )
+    sub.add_argument(
+        "--compression",
+        choices=["none", "deflated", "rle"],
+        help="of a SEG (default: none for binary, rle for labelmap)",
+    )
+
+
+def _add_deidentification(sub: _Parser) -> None:
+    sub.add_argument("source", type=Path, metavar="IN", help="DICOM files, in folders of any depth")
+    sub.add_argument("output", type=Path, metavar="OUT", help="a new folder; it gets the files and audit.csv")
+    sub.add_argument(
+        "--dates",
+        choices=["remove", "shift"],
+        default="remove",
+        help="shift keeps a patient's intervals",
+    )
+    sub.add_argument("--key", type=Path, metavar="FILE", help="a secret, by which several runs give the same new UIDs")
+    sub.add_argument("--uid-map", type=Path, metavar="FILE", help="old and new UIDs; whoever has it can trace back")
+    sub.add_argument("--prefix", default="subject", help="of the pseudonyms (default: subject)")
