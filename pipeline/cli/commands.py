@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError, failure_list
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build",
     "classify",
+    "compare",
     "convert",
     "deidentify",
     "demo",
@@ -91,18 +93,41 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Score a bundle."""
-    from pipeline.workflows.evaluate import evaluate
+    """Score a bundle, or a folder of label maps."""
+    from pipeline.workflows.evaluate import evaluate, evaluate_folders
 
-    table, failures = evaluate(
-        arguments.bundle,
-        data=arguments.data,
-        output_dir=arguments.output,
-        subset=arguments.subset,
-        fold=arguments.fold,
-        weights=arguments.weights,
-    )
+    if arguments.predictions is not None or arguments.references is not None:
+        _only(arguments, ["predictions", "references"], without=["bundle", "data", "subset", "fold", "weights"])
+        names = ["predictions", "references", "labels", "resample", "groups", "by"]
+        table, failures = evaluate_folders(output_dir=arguments.output, **_named(arguments, names))
+        return _report_failures(failures, len(table.cases) + len(table.unscored))
+    _only(arguments, ["bundle", "data"], without=["labels", "resample"])
+    names = ["bundle", "data", "subset", "fold", "weights", "groups", "by"]
+    table, failures = evaluate(output_dir=arguments.output, **_named(arguments, names))
     return _report_failures(failures, len(table.cases))
+
+
+def _named(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _only(arguments: argparse.Namespace, needed: Sequence[str], *, without: Sequence[str]) -> None:
+    """Refuse what does not belong together."""
+    cure = "Give BUNDLE --data DIR, or --predictions DIR --references DIR"
+    for name in needed:
+        if getattr(arguments, name) is None:
+            raise InputError(f"{name} is not given", cure=cure)
+    for name in without:
+        if getattr(arguments, name) not in (None, False):
+            raise InputError(f"{name} does not go with {needed[0]}", cure=cure)
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare evaluations."""
+    from pipeline.workflows.compare import compare
+
+    compare(arguments.results, output=arguments.output, measures=arguments.measures)
+    return 0
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -118,8 +143,8 @@ def convert(arguments: argparse.Namespace) -> int:
     """Convert one thing to another."""
     from pipeline.workflows.convert import convert
 
-    names = ("output", "reference", "series", "labels", "kind", "segmentation_type", "compression", "untilt")
-    files = convert(arguments.source, **{name: getattr(arguments, name) for name in names})
+    names = ["output", "reference", "series", "labels", "kind", "segmentation_type", "compression", "untilt"]
+    files = convert(arguments.source, **_named(arguments, names))
     _write("\n".join(f"wrote {file}" for file in files))
     return 0
 
@@ -128,8 +153,8 @@ def deidentify(arguments: argparse.Namespace) -> int:
     """De-identify DICOM files."""
     from pipeline.workflows.deidentify import deidentify
 
-    names = ("output", "dates", "key", "uid_map", "prefix")
-    done = deidentify(arguments.source, **{name: getattr(arguments, name) for name in names})
+    names = ["output", "dates", "key", "uid_map", "prefix"]
+    done = deidentify(arguments.source, **_named(arguments, names))
     return _report_failures(done.failures, done.files + len(done.failures))
 
 

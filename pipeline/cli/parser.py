@@ -57,50 +57,27 @@ def _build_parser() -> _Parser:
     sub = verb("segment", commands.segment, "Segment a file, a folder of files, a DICOM series or a folder of series.")
     _add_application(sub, results="the masks")
 
-    sub = verb(
-        "classify", commands.classify, "Classify a file, a folder of files or a DICOM series: a table and a picture."
-    )
-    _add_application(sub, results="the table and the picture")
+    about = "Classify a file, a folder of files or a DICOM series: a table and a picture."
+    _add_application(verb("classify", commands.classify, about), results="the table and the picture")
 
     sub = verb("explain", commands.explain, "Show which part of each picture speaks for its class (Grad-CAM).")
     _add_application(sub, results="the pictures")
     sub.add_argument("--class", dest="label", metavar="NAME", help="the class to explain (default: the predicted one)")
     sub.add_argument("--layer", metavar="NAME", help="the network's layer to map (default: the last that gives a map)")
 
-    sub = verb("train", commands.train, "Train a bundle on a labelled data set.")
-    sub.add_argument("bundle", metavar="BUNDLE")
-    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
-    sub.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="OUT",
-        help="folder for weights and curves (default: the bundle; for one of medpipe's own, BUNDLE_training)",
-    )
-    sub.add_argument("--epochs", type=int)
-    sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")
-    sub.add_argument("--batch-size", type=int)
-    sub.add_argument("--learning-rate", type=float)
-    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
-    sub.add_argument("--seed", type=int)
-    sub.add_argument("--imagenet-weights", type=Path, metavar="FILE", help="state dict with torchvision's key names")
-    sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
+    _add_training(verb("train", commands.train, "Train a bundle on a labelled data set."))
 
-    sub = verb("evaluate", commands.evaluate, "Dice of a bundle on labelled cases that it has not seen.")
-    sub.add_argument("bundle", metavar="BUNDLE")
-    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
-    sub.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", default=Path("evaluation"), help="default: evaluation/"
-    )
-    sub.add_argument(
-        "--subset", choices=["test", "validation", "training", "all"], help="default: test, the held-out cases"
-    )
-    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
-    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+    about = "Score a bundle on labelled cases that it has not seen, or any folder of label maps against references."
+    _add_evaluation(verb("evaluate", commands.evaluate, about))
 
-    sub = verb(
-        "inspect", commands.inspect, "Show which series and images are at a path, their geometry and what is wrong."
-    )
+    sub = verb("compare", commands.compare, "Compare the results of two or more evaluations, case by case.")
+    sub.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="output folders of medpipe evaluate")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the tables")
+    about = "columns of metrics.csv to compare (default: all that can be)"
+    sub.add_argument("--measures", nargs="+", metavar="COLUMN", help=about)
+
+    about = "Show which series and images are at a path, their geometry and what is wrong."
+    sub = verb("inspect", commands.inspect, about)
     sub.add_argument("path", type=Path, metavar="PATH")
     sub.add_argument("--json", action="store_true", help="for machines")
 
@@ -113,16 +90,12 @@ def _build_parser() -> _Parser:
     sub = verb("build", commands.build, "Write a bundle's configs from its plan.yaml.")
     sub.add_argument("bundle", metavar="BUNDLE")
 
-    sub = verb(
-        "verify", commands.verify, "Check a bundle: metadata, network, properties, weights, configs against the plan."
-    )
+    about = "Check a bundle: metadata, network, properties, weights, configs against the plan."
+    sub = verb("verify", commands.verify, about)
     sub.add_argument("bundle", metavar="BUNDLE")
 
-    sub = verb(
-        "demo",
-        commands.demo,
-        "Make phantom CT series, train a small bundle on them for a minute, evaluate and segment.",
-    )
+    about = "Make phantom CT series, train a small bundle on them for a minute, evaluate and segment."
+    sub = verb("demo", commands.demo, about)
     sub.add_argument("-o", "--output", type=Path, default=Path("medpipe_demo"), metavar="OUT")
     sub.add_argument("--minutes", type=float, default=1.2, help="time to train (default 1.2)")
     return parser
@@ -145,6 +118,45 @@ def _add_series(sub: _Parser) -> None:
     sub.add_argument("--untilt", action="store_true", help="resample a tilted gantry's slices to an upright grid")
 
 
+def _add_training(sub: _Parser) -> None:
+    """Train a bundle."""
+    sub.add_argument("bundle", metavar="BUNDLE")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
+    about = "folder for weights and curves (default: the bundle; for one of medpipe's own, BUNDLE_training)"
+    sub.add_argument("-o", "--output", type=Path, metavar="OUT", help=about)
+    sub.add_argument("--epochs", type=int)
+    sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")
+    sub.add_argument("--batch-size", type=int)
+    sub.add_argument("--learning-rate", type=float)
+    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    sub.add_argument("--seed", type=int)
+    sub.add_argument("--imagenet-weights", type=Path, metavar="FILE", help="state dict with torchvision's key names")
+    sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
+
+
+def _add_evaluation(sub: _Parser) -> None:
+    """Score a bundle, or two folders."""
+    sub.add_argument("bundle", nargs="?", metavar="BUNDLE")
+    sub.add_argument("--data", type=Path, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", default=Path("evaluation"), help="default: evaluation/"
+    )
+    parts = ["test", "validation", "training", "all"]
+    sub.add_argument("--subset", choices=parts, help="default: test, the held-out cases")
+    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+    group = sub.add_argument_group("two folders of label maps, without a bundle")
+    group.add_argument("--predictions", type=Path, metavar="DIR", help="NIfTI, NRRD, MHA, DICOM SEG or PNG")
+    group.add_argument("--references", type=Path, metavar="DIR", help="files of one name belong together")
+    about = 'names of the labels: JSON {"1": "Liver"}, dataset.json or CSV with value,name'
+    group.add_argument("--labels", type=Path, metavar="FILE", help=about)
+    group.add_argument("--resample", action="store_true", help="bring a prediction on another grid to its reference's")
+    group = sub.add_argument_group("subgroups")
+    group.add_argument("--groups", type=Path, metavar="FILE", help="CSV with a column case or patient")
+    about = "column of that table, or of the bundle's datalist, such as scanner, site or sex"
+    group.add_argument("--by", metavar="COLUMN", help=about)
+
+
 def _add_conversion(sub: _Parser) -> None:
     sub.add_argument("source", type=Path, metavar="SOURCE", help="DICOM series, label map, SEG or RTSTRUCT")
     about = "OUT.nii.gz, OUT.dcm, OUT.stl, OUT.obj, OUT.glb or OUT.csv: the suffix tells what is made"
@@ -152,7 +164,8 @@ def _add_conversion(sub: _Parser) -> None:
     sub.add_argument("--reference", type=Path, metavar="SERIES", help="the DICOM series that labels belong to")
     _add_series(sub)
     sub.add_argument("--labels", type=Path, metavar="FILE", help="JSON with the name, codes and colour of each label")
-    sub.add_argument("--as", dest="kind", choices=["seg", "rtstruct", "report"], help="what OUT.dcm is (default: seg)")
+    about = "what OUT.dcm is (default: segmentation)"
+    sub.add_argument("--kind", choices=["segmentation", "rtstruct", "report"], help=about)
     sub.add_argument(
         "--segmentation-type",
         choices=["binary", "labelmap"],

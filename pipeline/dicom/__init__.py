@@ -3,8 +3,11 @@
 from pipeline.dicom.geometry import ras_affine
 from pipeline.dicom.grid import Grid
 from pipeline.dicom.label_objects import read_labels, referenced_series
+from pipeline.dicom.label_volume import LabelVolume, read_segmentation
+from pipeline.dicom.measurement_report import write_measurement_report
 from pipeline.dicom.reader import DicomSeriesReader
 from pipeline.dicom.rtstruct import read_rtstruct
+from pipeline.dicom.rtstruct_writing import write_rtstruct
 from pipeline.dicom.segmentation import Algorithm, Segment, write_segmentation
 from pipeline.dicom.segments import read_segments
 from pipeline.dicom.series import Scan, Series, choose, load, scan
@@ -13,6 +16,7 @@ __all__ = [
     "Algorithm",
     "DicomSeriesReader",
     "Grid",
+    "LabelVolume",
     "Scan",
     "Segment",
     "Series",
@@ -21,8 +25,11 @@ __all__ = [
     "ras_affine",
     "read_labels",
     "read_rtstruct",
+    "read_segmentation",
     "read_segments",
     "referenced_series",
     "scan",
+    "write_measurement_report",
+    "write_rtstruct",
     "write_segmentation",
 ]

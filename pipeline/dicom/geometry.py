@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.dicom.header import Header
 
-__all__ = ["Stack", "ras_affine", "stack_slices"]
+__all__ = ["Stack", "TiltError", "ras_affine", "stack_slices"]
 
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
@@ -37,6 +37,9 @@ DRIFT_TOLERANCE = 0.1
 """How far, as a part of the step, a slice may lie from the evenly spaced grid that the affine describes."""
 
 TILT_DEGREES = 1.0
+
+MOST_TILT_DEGREES = 45.0
+"""No gantry tilts by more (30 degrees are usual); beyond it the positions are wrong, or no tilt."""
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -69,6 +72,24 @@ class Stack:
         return affine
 
 
+class TiltError(InputError):
+    """The slices are one evenly spaced volume, and all that is wrong with them is the tilt of the gantry.
+
+    Attributes:
+        stack: the slices; its ``ras_affine`` is sheared, unlike its ``geometry``, which only fits the first slice.
+    """
+
+    def __init__(self, stack: Stack, degrees: float) -> None:
+        super().__init__(
+            "the slices are not stacked along their normal: the gantry was tilted",
+            where=stack.headers[-1].name,
+            expected=f"at most {TILT_DEGREES:g} degree",
+            got=f"{degrees:.1f} degrees",
+            cure="Give --untilt to resample it to an upright grid, or a reconstruction without tilt",
+        )
+        self.stack = stack
+
+
 def ras_affine(geometry: VolumeGeometry) -> Array:
     """Return the 4x4 affine from voxel (i, j, k) = (column, row, slice) to RAS millimetres.
 
@@ -83,7 +104,8 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
     """Put single-frame slices in order, or say why they are not one evenly spaced volume.
 
     Raises:
-        InputError: a slice is missing, doubled, shifted or unlike the others, or the gantry was tilted.
+        TiltError: the gantry was tilted, and nothing else is wrong.
+        InputError: a slice is missing, doubled, shifted or unlike the others.
     """
     _check_alike(headers)
     first = headers[0]
@@ -99,7 +121,7 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
     ordered = sorted(
         headers, key=lambda header: (float(np.dot(header.position, normal)), header.path.name, header.frame)
     )
-    _check_lateral(ordered, normal)
+    degrees = _check_lateral(ordered, normal)
     ordered = _drop_duplicates(ordered, normal)
     spacing_mm = _check_steps(ordered, normal)
     try:
@@ -116,7 +138,10 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
         )
     except ValueError as error:
         raise InputError(f"the geometry cannot be used: {error}", where=first.name) from error
-    return Stack(tuple(ordered), geometry)
+    stack = Stack(tuple(ordered), geometry)
+    if degrees > TILT_DEGREES:
+        raise TiltError(stack, degrees)
+    return stack
 
 
 def _check_alike(headers: Sequence[Header]) -> None:
@@ -160,8 +185,8 @@ def _nearly_equal(one: Header, other: Header, name: str) -> bool:
     return False
 
 
-def _check_lateral(ordered: Sequence[Header], normal: Array) -> None:
-    """Refuse a tilted gantry, and slices that are shifted within their plane.
+def _check_lateral(ordered: Sequence[Header], normal: Array) -> float:
+    """Return the tilt in degrees; refuse one that no gantry has, and slices that are shifted within their plane.
 
     ``ordered`` may still hold duplicates.
     """
@@ -170,13 +195,14 @@ def _check_lateral(ordered: Sequence[Header], normal: Array) -> None:
     sideways = (points - points[0]) - np.outer(along - along[0], normal)
     height = along[-1] - along[0]
     drift = float(np.linalg.norm(sideways[-1]))
-    tilt = float(np.degrees(np.arctan2(drift, height)))
-    if height > JITTER_MM and drift > JITTER_MM and tilt > TILT_DEGREES:
+    tilted = height > JITTER_MM and drift > JITTER_MM
+    degrees = float(np.degrees(np.arctan2(drift, height))) if tilted else 0.0
+    if degrees > MOST_TILT_DEGREES:
         raise InputError(
-            "the slices are not stacked along their normal: the gantry was tilted",
+            "the slices are not stacked along their normal, by more than a gantry is tilted",
             where=ordered[-1].name,
-            expected=f"at most {TILT_DEGREES:g} degree",
-            got=f"{tilt:.1f} degrees",
+            expected=f"at most {MOST_TILT_DEGREES:g} degrees",
+            got=f"{degrees:.1f} degrees",
             cure="Give a reconstruction without tilt",
         )
     share = (along - along[0]) / height if height > JITTER_MM else np.zeros(len(along))
@@ -190,6 +216,7 @@ def _check_lateral(ordered: Sequence[Header], normal: Array) -> None:
             expected=f"at most {allowed:.3g} mm",
             got=f"{shifts[worst]:.3g} mm",
         )
+    return degrees
 
 
 def _drop_duplicates(ordered: Sequence[Header], normal: Array) -> list[Header]:

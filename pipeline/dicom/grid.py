@@ -84,7 +84,7 @@ def reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (*READ_ERRORS, RuntimeError) as error:
-        raise InputError("the file cannot be read", where=path, got=type(error).__name__, cure=COPY_AGAIN) from error
+        raise InputError("the file cannot be read", where=path, got=type(error).__name__, cure=COPY_AGAIN) from None
 
 
 def check_frame_of_reference(uid: str, grid: Grid, where: Path) -> None:

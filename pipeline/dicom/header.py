@@ -157,7 +157,7 @@ def read_header(path: Path) -> Header | None:
         # pydicom's own text may quote a value of the header, so only the kind of error is shown.
         raise InputError(
             "the file cannot be read", where=path.name, got=type(error).__name__, cure=COPY_AGAIN
-        ) from error
+        ) from None
 
 
 def _read_dataset(file: BinaryIO, path: Path, size: int) -> Dataset | None:

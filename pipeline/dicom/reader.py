@@ -11,6 +11,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 
 from pipeline.dicom.geometry import ras_affine
 from pipeline.dicom.series import choose, load, scan
+from pipeline.dicom.tilt import Shear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +30,23 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
     - ``dicom_files``: the paths of the files in slice order, joined by newlines (one string survives the
       collation of cases that differ in their number of slices; a list does not), for
       :func:`pipeline.dicom.write_segmentation`;
+    - ``dicom_series``: the SeriesInstanceUID, with "/2" after it for the second volume of that series;
     - ``dicom_modality`` and ``dicom_series_uid``.
+
+    A series of a tilted gantry is refused, or given on an upright grid, see :func:`pipeline.dicom.load`. The affines
+    and ``spatial_shape`` are then those of the upright grid, and ``meta["tilted_slices"]`` has the way back to the
+    acquired slices (:meth:`pipeline.dicom.tilt.Shear.from_text`); it is "" for a series that was not tilted, and absent
+    without ``untilt``.
 
     Args:
         series: which series to read where there are several: its UID, number or description.
+        untilt: whether to bring a series of a tilted gantry to an upright grid.
     """
 
-    def __init__(self, *, series: str | None = None) -> None:
+    def __init__(self, *, series: str | None = None, untilt: bool = False) -> None:
         super().__init__()
         self.series = series
+        self.untilt = untilt
 
     def verify_suffix(self, filename: Sequence[os.PathLike[str] | str] | os.PathLike[str] | str) -> bool:
         """Say whether the path is a folder or named as a DICOM file; asked only where no reader was named."""
@@ -69,7 +78,7 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
             InputError: there is no single series, or it is not one sound volume.
         """
         series = choose(scan(img), self.series)
-        volume = load(series)
+        volume = load(series, untilt=self.untilt)
         array = volume.array.transpose(2, 1, 0)
         affine = series.frames.ras_affine if series.frames is not None else ras_affine(volume.get_geometry())
         meta: dict[str, Any] = {
@@ -79,7 +88,10 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
             MetaKeys.SPACE.value: SpaceKeys.RAS.value,
             MetaKeys.ORIGINAL_CHANNEL_DIM.value: "no_channel",
             "dicom_files": "\n".join(map(str, series.files)),
+            "dicom_series": series.series_uid if series.part is None else f"{series.series_uid}/{series.part}",
             "dicom_modality": series.modality,
             "dicom_series_uid": series.series_uid,
         }
+        if self.untilt:
+            meta["tilted_slices"] = "" if series.tilted is None else Shear.of_stack(series.tilted).text
         return array, meta

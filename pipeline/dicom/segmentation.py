@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import highdicom
 import numpy as np
-import pydicom
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.sr.coding import CodedConcept
 from pydicom.config import disable_value_validation
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 import pipeline
+from pipeline.dicom.derived import labels_on_slices
 from pipeline.dicom.elements import READ_ERRORS
-from pipeline.dicom.geometry import ras_affine
-from pipeline.dicom.series import choose, scan
+from pipeline.dicom.source_images import refer_to_frames, source_images
 from pipeline.errors import InputError
+from pipeline.writing import whole_file
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
-    from highdicom import VolumeGeometry
-    from pydicom.dataset import Dataset
-
-    from pipeline.dicom.series import Series
+    from pipeline.dicom.geometry import Stack
 
 __all__ = ["Algorithm", "Segment", "write_segmentation"]
 
@@ -37,8 +34,14 @@ Code: TypeAlias = "tuple[str, str, str]"
 Labels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 Affine: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
-GRID_TOLERANCE_VOXEL = 0.01
+SegmentationType: TypeAlias = Literal["binary", "labelmap"]
+Compression: TypeAlias = Literal["none", "deflated", "rle"]
 
+# The first one is the default. No compression of frames that readers know takes single bits.
+_NATIVE = {"none": ExplicitVRLittleEndian, "deflated": DeflatedExplicitVRLittleEndian}
+_COMPRESSIONS: dict[str, dict[str, UID]] = {"binary": _NATIVE, "labelmap": {"rle": RLELossless, **_NATIVE}}
+
+_LARGEST_VALUE = np.iinfo(np.uint16).max  # of a label map segmentation
 _LONG_STRING = 64  # the most characters of an LO value (PS3.5 6.2)
 
 
@@ -59,8 +62,10 @@ class Segment:
     color: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.value <= np.iinfo(np.uint8).max:
-            raise InputError("a label value is out of range", where=f"segment {self.name}", expected="1 to 255")
+        if not 1 <= self.value <= _LARGEST_VALUE:
+            raise InputError(
+                "a label value is out of range", where=f"segment {self.name}", expected=f"1 to {_LARGEST_VALUE}"
+            )
         if not 1 <= len(self.name) <= _LONG_STRING:
             raise InputError(
                 "a segment's name is of no use", where=f"segment {self.value}", expected="1 to 64 characters"
@@ -83,20 +88,31 @@ def write_segmentation(
     source_files: Sequence[str | os.PathLike[str]],
     segments: Sequence[Segment],
     path: str | os.PathLike[str],
+    series: str | None = None,
+    segmentation_type: SegmentationType = "binary",
+    compression: Compression | None = None,
     algorithm: Algorithm | None = None,
     series_description: str = "Segmentation",
     series_number: int = 1000,
 ) -> Path:
-    """Write labels as a binary DICOM SEG on the frames of their source images.
+    """Write labels as a DICOM SEG on the frames of their source images.
 
-    Every segment is described and every frame is written, empty or not. The file appears whole or not at all.
+    Every segment is described and every frame is written, empty or not. A binary segmentation has a frame per segment
+    and slice, and numbers the segments in their order; a label map segmentation (Sup 243) has a frame per slice, and
+    its segment numbers are the label values. The file appears whole or not at all.
 
     Args:
-        labels: uint8, axes (i, j, k) = (column, row, slice) as :class:`pipeline.dicom.DicomSeriesReader` gives.
-        affine: 4x4, voxel (i, j, k) to RAS mm; it must be the grid of the source images.
+        labels: uint8, as :class:`pipeline.dicom.DicomSeriesReader` gives the image, or turned or cut out of its grid.
+        affine: 4x4, voxel (i, j, k) to RAS mm; it must put each voxel on a voxel of the source images, see
+            :func:`pipeline.dicom.placement.place`. For tilted slices it is sheared.
         source_files: the files of the source series, in any order.
-        segments: what each label value means; segment numbers follow this order.
+        segments: what each label value means.
         path: the file to write; an older one is replaced.
+        series: which series or volume of ``source_files``, where they hold several: ``meta["dicom_series"]`` of the
+            reader, or as :func:`pipeline.dicom.choose` takes it.
+        segmentation_type: "binary", or "labelmap", which takes less space for many segments but is new (2024).
+        compression: "none", "deflated" (PS3.5 A.5) or, of a label map, "rle" (PS3.5 A.4.2), all without loss; by
+            default "none" for a binary segmentation and "rle" for a label map.
         algorithm: who made the segments; medpipe itself when absent.
         series_description: of the new series.
         series_number: of the new series.
@@ -105,80 +121,66 @@ def write_segmentation(
         The path of the file.
 
     Raises:
-        InputError: the grid is not that of the source images, or a label is not described.
+        InputError: the voxels are not those of the source images, a label is not described, or the file cannot be
+            written.
     """
-    series = choose(scan(source_files))
-    if series.problem is not None:
-        raise InputError(series.problem)
-    geometry = _geometry(series)
-    source_affine = ras_affine(geometry) if series.stack is None else series.stack.ras_affine
-    _check_grid(labels, np.asarray(affine, dtype=np.float64), geometry.spatial_shape, source_affine)
-    numbers = _segment_numbers(labels, segments)
-    frames = numbers[labels.transpose(2, 1, 0)]
-    algorithm = algorithm or Algorithm()
+    syntax = _transfer_syntax(segmentation_type, compression)
+    stack, placed = labels_on_slices(labels, affine=affine, source_files=source_files, segments=segments, series=series)
+    numbers = _segment_numbers(segments, keep=segmentation_type == "labelmap")
     # The source's own oddities, such as a value that is too long, are copied and not ours to warn about; and
     # highdicom's warning about a patient's name of one part would print that name.
     with disable_value_validation(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
-        sources = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in series.files]
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent|Unknown encoding")
         segmentation = _segmentation(
-            sources,
+            stack,
             # highdicom takes each plane of an array to lie on the source image of the same index, so that the
-            # frames get the very positions of the source; an enhanced image orders its frames as it likes.
-            frames if series.stack is not None else geometry.with_array(frames),
-            segments=segments,
-            algorithm=algorithm,
+            # frames get the very positions of the source.
+            numbers[placed.transpose(2, 1, 0)],
+            descriptions=_descriptions(segments, numbers, algorithm or Algorithm()),
+            segmentation_type=segmentation_type.upper(),
+            transfer_syntax_uid=syntax if syntax.is_encapsulated else ExplicitVRLittleEndian,
+            manufacturer_model_name=(algorithm or Algorithm()).name,
             series_description=series_description,
             series_number=series_number,
         )
-        return _save(segmentation, Path(path))
+        segmentation.file_meta.TransferSyntaxUID = syntax  # pydicom deflates on writing; highdicom does not know it
+        path = Path(path)
+        with whole_file(path) as temporary:
+            segmentation.save_as(temporary)
+    return path
 
 
-def _geometry(series: Series) -> VolumeGeometry:
-    if series.stack is not None:
-        return series.stack.geometry
-    geometry = highdicom.imread(series.files[0]).get_volume_geometry()
-    if geometry is None:
-        raise InputError("the enhanced multi-frame image is not one volume", where=series.files[0].name)
-    return geometry
-
-
-def _check_grid(labels: Labels, affine: Affine, spatial_shape: Sequence[int], source_affine: Affine) -> None:
-    """Refuse labels whose corners are not on the source's corners: nothing is turned or shifted to fit."""
-    shape = tuple(spatial_shape[::-1])
-    if labels.dtype != np.uint8 or labels.shape != shape:
+def _transfer_syntax(segmentation_type: str, compression: str | None) -> UID:
+    known = _COMPRESSIONS.get(segmentation_type)
+    if known is None:
         raise InputError(
-            "the labels are not on the grid of the source images",
-            expected=f"uint8 of {shape}",
-            got=f"{labels.dtype} of {labels.shape}",
+            "unknown type of segmentation", expected=" or ".join(_COMPRESSIONS), got=repr(segmentation_type)
         )
-    corners = np.array(
-        [(*corner, 1) for corner in itertools.product(*((0, size - 1) for size in shape))], dtype=float
-    ).T
-    # An affine of a single slice would agree at its corners whatever its third column says.
-    corners[2, 4:] += shape[2] == 1
-    away = np.abs(np.linalg.solve(source_affine, affine @ corners) - corners).max()
-    if not away <= GRID_TOLERANCE_VOXEL:
+    compression = next(iter(known)) if compression is None else compression
+    if compression not in known:
         raise InputError(
-            "the labels do not lie on the source images",
-            expected=f"corners within {GRID_TOLERANCE_VOXEL:g} voxel",
-            got=f"{away:.3g} voxel",
-            cure="Bring the labels back to the grid of the input before writing them",
+            f"no such compression of a {segmentation_type} segmentation",
+            expected=" or ".join(known),
+            got=repr(compression),
         )
+    return known[compression]
 
 
-def _segment_numbers(labels: Labels, segments: Sequence[Segment]) -> Labels:
-    """Return a table from label value to segment number; DICOM numbers segments 1, 2, 3, ... without a gap."""
+def _segment_numbers(segments: Sequence[Segment], *, keep: bool) -> Labels:
+    """Return a table from label value to segment number: the value, or 1, 2, 3, ... without a gap (C.8.20.2)."""
     values = [segment.value for segment in segments]
-    if not values or len(set(values)) != len(values):
-        raise InputError("the segments must have label values, each once", got=values)
-    present = np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=1))
-    unknown = sorted(set(present.tolist()) - {0, *values})
-    if unknown:
-        raise InputError("labels that no segment describes", got=unknown, expected=f"0 or one of {sorted(values)}")
     table = np.zeros(256, dtype=np.uint8)
-    table[values] = np.arange(1, len(values) + 1)
+    table[values] = values if keep else np.arange(1, len(values) + 1)
     return table
+
+
+def _descriptions(segments: Sequence[Segment], numbers: Labels, algorithm: Algorithm) -> list[SegmentDescription]:
+    """Describe the segments, in the order of their numbers."""
+    identification = highdicom.AlgorithmIdentificationSequence(
+        name=algorithm.name, family=CodedConcept(*algorithm.family), version=algorithm.version
+    )
+    numbered = sorted(((int(numbers[segment.value]), segment) for segment in segments), key=lambda pair: pair[0])
+    return [_description(number, segment, identification) for number, segment in numbered]
 
 
 def _description(
@@ -199,51 +201,32 @@ def _description(
 
 
 def _segmentation(
-    sources: Sequence[Dataset],
-    pixels: Labels | highdicom.Volume,
-    *,
-    segments: Sequence[Segment],
-    algorithm: Algorithm,
-    series_description: str,
-    series_number: int,
+    stack: Stack, pixels: Labels, *, descriptions: Sequence[SegmentDescription], **options: Any
 ) -> Segmentation:
-    identification = highdicom.AlgorithmIdentificationSequence(
-        name=algorithm.name, family=CodedConcept(*algorithm.family), version=algorithm.version
-    )
-    descriptions = [_description(number, segment, identification) for number, segment in enumerate(segments, start=1)]
     try:
-        return Segmentation(
+        texts = [str(description) for description in descriptions] + [str(option) for option in options.values()]
+        sources = source_images(stack, utf8=not "".join(texts).isascii())
+        segmentation = Segmentation(
             source_images=sources,
             pixel_array=pixels,
-            segmentation_type="BINARY",
             segment_descriptions=descriptions,
             series_instance_uid=highdicom.UID(),
-            series_number=series_number,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer="medpipe",
-            manufacturer_model_name=algorithm.name,
             software_versions=pipeline.__version__,
             device_serial_number="none",
             omit_empty_frames=False,
             content_label="SEGMENTATION",
-            series_description=series_description,
+            **options,
         )
+        refer_to_frames(segmentation, stack)
+    except InputError:
+        raise
     except READ_ERRORS as error:
         raise InputError(
             "no segmentation object can refer to the source images: their headers lack what it must repeat",
-            where=sources[0].get("SeriesInstanceUID"),
+            where=stack.headers[0].series_uid,
             got=type(error).__name__,
-        ) from error
-
-
-def _save(segmentation: Segmentation, path: Path) -> Path:
-    """Write under another name in the same folder, then rename: a rename within a folder is atomic."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        segmentation.save_as(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+        ) from None
+    return segmentation

@@ -17,13 +17,13 @@ from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pydicom.dataset import Dataset
 
     from pipeline.dicom.grid import Bools, Floats, Grid, LabelNames, Labels
 
-__all__ = ["read_segments"]
+__all__ = ["Frame", "check_numbers", "frames_of", "held_pixels", "read_segments"]
 
 Indices: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.intp]]"
 
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class _Frame:
+class Frame:
     """The place of one frame (PS3.3 C.7.6.16): LPS mm, and its segment, or None where the pixels tell."""
 
     number: int
@@ -48,7 +48,7 @@ class _Frame:
     spacing: Floats
 
 
-def read_segments(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid) -> Labels:
+def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, grid: Grid) -> Labels:
     """Read segments as a label map.
 
     Nothing is interpolated: each pixel must lie on a voxel, whichever way the frames are turned, or beyond the image.
@@ -56,7 +56,8 @@ def read_segments(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid
 
     Args:
         path: a SEG file: BINARY, FRACTIONAL (see :data:`FRACTION`) or LABELMAP (PS3.3 C.8.20.2).
-        names: for each label value the segments, by label in any case or by the code of their property type.
+        names: for each label value the segments, by label in any case or by the code of their property type. With
+            None, each segment has its number for a label.
         grid: of the image.
 
     Returns:
@@ -71,8 +72,13 @@ def read_segments(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid
         seg = segread(path)
         check_frame_of_reference(text(seg, "FrameOfReferenceUID"), grid, path)
         segments = [item for item in seg.SegmentSequence if item.SegmentNumber != 0]  # 0 is a label map's background
-        found = find_names(names, [_answers(item) for item in segments], what="segment", where=path)
-        frames = _frames(seg, path)
+        found: dict[int, tuple[int, ...]]
+        if names is None:
+            found = {int(item.SegmentNumber): (index,) for index, item in enumerate(segments)}
+            check_numbers(found, path)
+        else:
+            found = find_names(names, [_answers(item) for item in segments], what="segment", where=path)
+        frames = frames_of(seg, path)
         return overlay(
             (
                 (value, _union(seg, [segments[index] for index in indices], frames, grid, path))
@@ -89,7 +95,19 @@ def _answers(segment: Dataset) -> list[str]:
     return [str(segment.get("SegmentLabel") or ""), *(str(code.get("CodeValue") or "") for code in codes)]
 
 
-def _frames(seg: Any, path: Path) -> list[_Frame]:
+def check_numbers(numbers: Iterable[int], path: Path) -> None:
+    """Refuse segment numbers that a label map of 8 bits cannot hold."""
+    highest = max(numbers, default=0)
+    if highest > np.iinfo(np.uint8).max:
+        raise InputError("a segment's number is no label value", where=path, expected="1 to 255", got=highest)
+
+
+def frames_of(seg: Any, path: Path) -> list[Frame]:
+    """Return the places of the frames of a segmentation that :func:`highdicom.seg.segread` has read.
+
+    Raises:
+        InputError: a frame has no place in the patient.
+    """
     shared = seg.SharedFunctionalGroupsSequence[0]
     frames = []
     for number, own in enumerate(seg.PerFrameFunctionalGroupsSequence, start=1):
@@ -109,11 +127,11 @@ def _frames(seg: Any, path: Path) -> list[_Frame]:
         position, orientation, spacing = (np.array(value, dtype=np.float64) for value in values)
         labelled = seg.SegmentationType != "LABELMAP"
         segment = int(macro("SegmentIdentificationSequence").ReferencedSegmentNumber) if labelled else None
-        frames.append(_Frame(number, segment, position, orientation.reshape(2, 3), spacing))
+        frames.append(Frame(number, segment, position, orientation.reshape(2, 3), spacing))
     return frames
 
 
-def _union(seg: Any, segments: Sequence[Dataset], frames: Sequence[_Frame], grid: Grid, path: Path) -> Bools:
+def _union(seg: Any, segments: Sequence[Dataset], frames: Sequence[Frame], grid: Grid, path: Path) -> Bools:
     """Return the voxels of some segments together, of the grid's shape."""
     mask: Bools = np.zeros(grid.shape, dtype=bool)
     for segment in segments:
@@ -122,7 +140,7 @@ def _union(seg: Any, segments: Sequence[Dataset], frames: Sequence[_Frame], grid
         for frame in frames:
             if frame.segment not in (None, number):
                 continue
-            pixels = _pixels(seg, frame, number)
+            pixels = held_pixels(seg, frame, number)
             if not pixels.any():
                 continue
             rows, columns = np.nonzero(pixels)
@@ -139,7 +157,7 @@ def _union(seg: Any, segments: Sequence[Dataset], frames: Sequence[_Frame], grid
     return mask
 
 
-def _pixels(seg: Any, frame: _Frame, segment: int) -> Bools:
+def held_pixels(seg: Any, frame: Frame, segment: int) -> Bools:
     """Return where a frame (row, column) holds a segment."""
     stored = seg.get_stored_frame(frame.number)
     if seg.SegmentationType == "FRACTIONAL":
@@ -149,7 +167,7 @@ def _pixels(seg: Any, frame: _Frame, segment: int) -> Bools:
     return held
 
 
-def _place(frame: _Frame, shape: tuple[int, ...], grid: Grid, path: Path) -> Callable[[Indices, Indices], Indices]:
+def _place(frame: Frame, shape: tuple[int, ...], grid: Grid, path: Path) -> Callable[[Indices, Indices], Indices]:
     """Return the map from rows and columns of a frame to voxels (n, 3), which may lie outside the image."""
     # From one row to the next one goes along the columns, and PixelSpacing has the step between rows first.
     steps = frame.orientation[::-1] * frame.spacing[:, np.newaxis]
@@ -175,6 +193,6 @@ def _place(frame: _Frame, shape: tuple[int, ...], grid: Grid, path: Path) -> Cal
     return lambda rows, columns: start + np.stack([rows, columns], axis=1) @ whole
 
 
-def _description(frame: _Frame, grid: Grid) -> str:
+def _description(frame: Frame, grid: Grid) -> str:
     one, other = (" x ".join(f"{step:.4g}" for step in steps) for steps in (frame.spacing, grid.steps_mm))
     return f"pixels of {one} mm for voxels of {other} mm, or another direction"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline.dicom.candidates import Candidate, candidates
-from pipeline.dicom.geometry import Stack, stack_slices
+from pipeline.dicom.geometry import Stack, TiltError, stack_slices
 from pipeline.dicom.header import Header, read_header
 from pipeline.dicom.loading import load
 from pipeline.errors import InputError
@@ -34,9 +34,11 @@ class Series:
     """What the headers tell about one series, or about one of the volumes that it holds.
 
     ``spacing`` is (between columns, between rows, between slices) in mm, where it can be told. ``files`` are
-    in slice order when ``problem`` is ``None``, else by name. ``problem`` is the one-line reason why the series
-    cannot be loaded. ``part`` counts the volumes of one SeriesInstanceUID from 1, where there are several, and
-    ``note`` tells what sets this one apart. ``frames`` are its slices in order; ``headers`` are of the files.
+    in slice order when ``problem`` is ``None`` or nothing but a tilt, else by name. ``problem`` is the one-line reason
+    why the series cannot be loaded. ``part`` counts the volumes of one SeriesInstanceUID from 1, where there are
+    several, and ``note`` tells what sets this one apart. ``frames`` are its slices in order; ``headers`` are of the
+    files. ``tilted`` are the slices in order where the only problem is the tilt of the gantry: :func:`load` can then
+    untilt them.
     """
 
     series_uid: str
@@ -53,6 +55,7 @@ class Series:
     note: str = ""
     headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
     frames: Stack | None = field(default=None, repr=False, compare=False)
+    tilted: Stack | None = field(default=None, repr=False, compare=False)
 
     @property
     def stack(self) -> Stack | None:
@@ -186,16 +189,19 @@ def _summaries(headers: list[Header]) -> list[Series]:
 def _summary(candidate: Candidate, by_path: dict[Path, Header], part: int | None) -> Series:
     frames = candidate.headers
     shown = next((header for header in frames if header.problem is None), frames[0])
-    stack, problem = None, None
+    stack, tilted, problem = None, None, None
     try:
         stack = _judge(frames)
+    except TiltError as error:
+        tilted, problem = error.stack, str(error)
     except InputError as error:
         problem = str(error)
     spacing = None
-    if stack is not None:
-        between_slices, between_rows, between_columns = stack.geometry.spacing
+    placed = stack or tilted
+    if placed is not None:
+        between_slices, between_rows, between_columns = placed.geometry.spacing
         spacing = (float(between_columns), float(between_rows), float(between_slices))
-        frames = stack.headers
+        frames = placed.headers
     headers = [by_path[path] for path in dict.fromkeys(frame.path for frame in frames)]
     return Series(
         series_uid=shown.series_uid,
@@ -212,6 +218,7 @@ def _summary(candidate: Candidate, by_path: dict[Path, Header], part: int | None
         note=candidate.note,
         headers=tuple(headers),
         frames=stack,
+        tilted=tilted,
     )
 
 

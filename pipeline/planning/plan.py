@@ -35,6 +35,7 @@ class Label(Section):
         source_names: the names that this label goes by in the DICOM RTSTRUCT (ROI names) and SEG files (segment labels
             or codes) of a 3D data set, in any case of letters; all that a file has are joined. Absent, it is ``name``.
             One label of a plan must have them for such files to be read.
+        tolerance_mm: the tolerance of the normalised surface Dice in evaluations; of pictures, in pixels.
     """
 
     value: Annotated[int, Field(ge=0, le=255)]
@@ -45,6 +46,7 @@ class Label(Section):
     color: Color | None = None
     mask_colors: tuple[Color, ...] = ()
     source_names: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+    tolerance_mm: Annotated[float, Field(ge=0)] = 1.0
 
 
 class Data(Section):
@@ -185,12 +187,21 @@ class Inference(Section):
 
     Attributes:
         overlap: share of the window by which neighbouring windows overlap.
-        mirror_axes: axes over whose flips the probabilities are averaged; 2 ** n times the work.
+        window_batch: windows that the network sees at a time.
+        mirror_axes: axes over whose flips the logits or probabilities are averaged; 2 ** n times the work.
+        skip_below: the air rule of a segmentation: a window none of whose voxels, in any channel, is above this is not
+            computed and counts as background. It is compared with what the network sees, intensities after the plan's
+            ``normalization``: 0 is the lower end of a ``ct_window`` and of a ``percentile`` range; after a ``zscore``
+            air has another value in each image, and no number fits all. None computes every window.
+        max_slab_mb: the most memory, in units of 10 ** 6 bytes, that a segmentation's logits may take at a time; see
+            :class:`pipeline.inferers.StreamingInferer`.
     """
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     window_batch: Count = 1
     mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = ()
+    skip_below: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max_slab_mb: Positive = 2048.0
 
 
 class Plan(Section):

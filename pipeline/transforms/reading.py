@@ -42,6 +42,7 @@ class CaseReader(PathReader):
         label: whether the files are label maps; a picture then gives grey values or palette indices.
         colors: whether masks that are colour pictures give their colours.
         dimensions: the number of spatial axes that the network takes, 2 or 3.
+        untilt: whether to bring a DICOM series of a tilted gantry to an upright grid; else it is refused.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CaseReader(PathReader):
         label: bool = False,
         colors: bool = False,
         dimensions: int = 3,
+        untilt: bool = False,
     ) -> None:
         super().__init__()
         self.series = series
@@ -59,6 +61,7 @@ class CaseReader(PathReader):
         self.label = label
         self.colors = colors
         self.dimensions = dimensions
+        self.untilt = untilt
 
     def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict[str, Any]]:
         """Read the noted paths.
@@ -95,7 +98,7 @@ class CaseReader(PathReader):
             )
         if first.is_dir() or is_dicom(first):
             series = None if self.series is None else str(self.series)
-            return DicomSeriesReader(series=series), [str(path) for path in paths]
+            return DicomSeriesReader(series=series, untilt=self.untilt), [str(path) for path in paths]
         names = [str(path) for path in paths]
         data = names if len(names) > 1 else names[0]
         if first.name.lower().endswith(_NIBABEL_SUFFIXES):

@@ -13,6 +13,7 @@ from monai.transforms import MapTransform
 
 from pipeline.data.files import PICTURE_SUFFIXES
 from pipeline.dicom import Algorithm, Segment, write_segmentation
+from pipeline.dicom.tilt import Shear
 from pipeline.errors import InputError
 from pipeline.transforms.checks import source_of
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
@@ -41,7 +42,9 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
     ======================= ==========================================================================================
 
     A mask has exactly the size of its input, and a NIfTI its affine: where a 2D network took a volume of one slice
-    and its reader noted ``dropped_axis`` in the metadata, the mask gets its last axis back. A file appears under its
+    and its reader noted ``dropped_axis`` in the metadata, the mask gets its last axis back. Where the reader brought
+    tilted slices to an upright grid and noted them as ``tilted_slices``, the mask is brought back to those: its NIfTI
+    then has their sheared affine as sform and no qform, which cannot be sheared. A file appears under its
     final name only when it is complete. An older mask is replaced; an input never is.
 
     Args:
@@ -97,11 +100,15 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
     def _save_volume(self, labels: np.ndarray, image: Any, name: str, dicom_files: list[str]) -> None:
         source = source_of(image)
         affine = np.asarray(image.meta.get("original_affine", np.eye(4)), dtype=float)
+        tilted_slices = image.meta.get("tilted_slices")
+        if tilted_slices:
+            shear = Shear.from_text(tilted_slices)
+            labels, affine = shear.to_acquired(labels), shear.affine
         nifti, dicom = (self.output_dir / f"{name}{suffix}" for suffix in (".nii.gz", ".dcm"))
         self._spare_inputs([source, *dicom_files], targets=[nifti, dicom] if dicom_files else [nifti])
         self._make_folder()
         if dicom_files:  # first, because it checks the grid once more
-            self._write_dicom(labels, affine, dicom_files, dicom)
+            self._write_dicom(labels, affine, dicom_files, dicom, series=image.meta.get("dicom_series"))
         write_label_map(labels, affine, nifti, like=source)
 
     def _save_picture(self, labels: np.ndarray, source: str, name: str) -> None:
@@ -128,18 +135,18 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         except OSError as error:
             raise InputError("cannot make the output folder", where=self.output_dir, got=error.strerror) from None
 
-    def _write_dicom(self, labels: np.ndarray, affine: np.ndarray, source_files: list[str], path: Path) -> None:
-        try:
-            write_segmentation(
-                labels,
-                affine=affine,
-                source_files=source_files,
-                segments=self.segments,
-                path=path,
-                algorithm=self.algorithm,
-            )
-        except OSError as error:
-            raise InputError("cannot be written", where=path, got=error.strerror or error) from None
+    def _write_dicom(
+        self, labels: np.ndarray, affine: np.ndarray, source_files: list[str], path: Path, *, series: str | None
+    ) -> None:
+        write_segmentation(
+            labels,
+            affine=affine,
+            source_files=source_files,
+            series=series,
+            segments=self.segments,
+            path=path,
+            algorithm=self.algorithm,
+        )
 
 
 def _tuple(value: Any) -> Any:

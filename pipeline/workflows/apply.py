@@ -43,6 +43,7 @@ def open_inference(
     output_dir: Path,
     series: str | None,
     weights: Path | None,
+    untilt: bool = False,
     **overrides: Any,
 ) -> ConfigWorkflow:
     """Open a bundle's ``inference.json`` on a path.
@@ -54,13 +55,17 @@ def open_inference(
         output_dir: the folder of the results.
         series: the DICOM series to take where there are several.
         weights: other weights than the bundle's.
+        untilt: whether to bring DICOM series of a tilted gantry to an upright grid; else they are refused.
         overrides: further top-level entries of ``inference.json``.
 
     Raises:
-        InputError: there is no such bundle, or it is for the other task.
+        InputError: there is no such bundle, it is for the other task, or it cannot untilt.
     """
     root = find_bundle(bundle)
     _check_task(root, task)
+    if untilt:  # passed on only then: a bundle that was not built by medpipe has no such entry
+        _check_untilt(root)
+        overrides["untilt"] = True
     weights = None if weights is None else weights.expanduser().resolve()
     workflow = open_workflow(
         root,
@@ -138,3 +143,17 @@ def _check_task(root: Path, task: str) -> None:
     for other, verb in _VERBS.items():
         if other != task and other in stated and task not in stated:
             raise InputError(f"is a {other} bundle", where=root.name, cure=f"Run: medpipe {verb}")
+
+
+def _check_untilt(root: Path) -> None:
+    """Refuse a bundle that does not read ``untilt``: it would refuse tilted series, and ask for ``--untilt`` again."""
+    file = root / "configs" / "inference.json"
+    if not file.is_file():
+        return
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError("is not valid JSON", where=file, got=error) from None
+    if not (isinstance(content, dict) and "untilt" in content):
+        cure = f"Build it again with: medpipe build {root.name}, or leave --untilt out"
+        raise InputError("has no entry untilt", where=file, cure=cure)

@@ -33,6 +33,7 @@ def explain(
     layer: str | None = None,
     series: str | None = None,
     weights: Path | None = None,
+    untilt: bool = False,
 ) -> Applied:
     """Draw a Grad-CAM map of each picture, see :class:`pipeline.inferers.gradcam.ClassMaps`.
 
@@ -49,6 +50,7 @@ def explain(
         layer: the module whose output is weighted; None takes the last that gives a map.
         series: the DICOM series to take where there are several.
         weights: other weights than the bundle's.
+        untilt: whether to bring DICOM series of a tilted gantry to an upright grid; else they are refused.
 
     Raises:
         InputError: nothing could be explained, or there is no such class or layer.
@@ -60,6 +62,7 @@ def explain(
         output_dir=output_dir,
         series=series,
         weights=weights,
+        untilt=untilt,
         run=[],  # only the checks: the maps are made here
     )
     run_workflow(workflow, finalize=False)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import warnings
 
 import highdicom
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -184,15 +185,37 @@ def test_another_grid(study, tmp_path, axis):
     labels = some_labels(array.shape)
     shift = np.eye(4)
     shift[axis, 3] = 0.02
-    flip = np.eye(4)
-    flip[axis, axis], flip[axis, 3] = -1, array.shape[axis] - 1
-    for change in (shift, flip, np.diag([1.001, 1.001, 1.01, 1])):
-        with pytest.raises(InputError, match=r"do not lie on the source images .*voxel"):
+    for change in (shift, np.diag([1.001, 1.001, 1.01, 1])):
+        with pytest.raises(InputError, match=r"do not lie on the source images .*voxel off"):
             write(labels, meta, tmp_path / "seg.dcm", affine=meta["affine"] @ change)
+    assert not (tmp_path / "seg.dcm").exists()
     shift[axis, 3] = 0.005
     write(labels, meta, tmp_path / "seg.dcm", affine=meta["affine"] @ shift)
-    with pytest.raises(InputError, match="not on the grid"):
-        write(labels[:-1], meta, tmp_path / "seg.dcm")
+
+
+TURNS = {
+    "flipped": [[0, -1], [1, 1], [2, -1]],
+    "coronal": [[0, 1], [2, 1], [1, -1]],
+    "turned": [[1, -1], [2, 1], [0, 1]],
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("kind", ["study", "oblique"])
+def test_labels_turned_and_cut_out(kind, turn, request, tmp_path):
+    """nibabel turns and crops the labels, and pydicom finds them where they were."""
+    array, meta = read(request.getfixturevalue(kind).folder)
+    labels = some_labels(array.shape)
+    labels[:3], labels[:, 15:], labels[:, :, 0] = 0, 0, 0
+    box = nibabel.Nifti2Image(labels, meta["affine"]).slicer[3:, :15, 1:]
+    turned = box.as_reoriented(np.array(TURNS[turn]))
+    assert turned.shape != labels.shape
+    path = write(np.asarray(turned.dataobj), meta, tmp_path / "seg.dcm", affine=turned.affine)
+    frames = by_pydicom(path)
+    for k, source in enumerate(meta["dicom_files"].split("\n")):
+        position = tuple(map(float, pydicom.dcmread(source).ImagePositionPatient))
+        for number, segment in enumerate(SEGMENTS, start=1):
+            np.testing.assert_array_equal(frames[number][position], np.equal(labels[:, :, k].T, segment.value))
 
 
 def test_a_failure_leaves_the_older_file(study, tmp_path, monkeypatch):
@@ -205,7 +228,7 @@ def test_a_failure_leaves_the_older_file(study, tmp_path, monkeypatch):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(highdicom.seg.Segmentation, "save_as", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"cannot be written .*no space"):
         write(some_labels(array.shape), meta, path)
     assert path.read_bytes() == b"older"
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["seg.dcm"]
