@@ -1,17 +1,25 @@
-"""Segmentation measures side by side with MONAI's: ``OMP_NUM_THREADS=1 python -m benchmarks.metrics``.
+"""Segmentation measures side by side with MONAI's: ``OMP_NUM_THREADS=1 python -m benchmarks.metrics [LABELS]``.
 
 For each size one case of ellipsoids, and a prediction of them that is moved, frayed and has a few false positives.
 medpipe computes every measure; MONAI only Dice, the 95 % Hausdorff distance and the surface Dice, from one-hot masks
 that it is given for free. Medians of alternating runs: read the ratios.
+
+Then all that ``medpipe evaluate --predictions DIR --references DIR`` does, on 260 pairs of files: those label maps of
+LABELS, a folder such as ``Task04_Hippocampus/labelsTr``, one voxel off; made-up ones without it.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
+import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
@@ -20,6 +28,7 @@ from monai.metrics import DiceMetric, HausdorffDistanceMetric, SurfaceDiceMetric
 
 from pipeline.metrics import measure
 from pipeline.metrics.surfaces import Definition
+from pipeline.workflows.evaluate import evaluate_folders
 
 Map = npt.NDArray[np.uint8]
 
@@ -94,6 +103,31 @@ def row(name: str, shape: tuple[int, ...], labels: int, spacing: tuple[float, ..
     return f"| {name}, {size} | {labels} | {times} | {ratios} |"
 
 
+def pairs(labels: Path | None) -> Iterator[tuple[Map, Map]]:
+    """Predictions and references: a folder's label maps, one voxel off, or made-up ones."""
+    if labels is None:
+        yield from (case((35, 50, 36), 2, seed) for seed in itertools.count())
+        return
+    files = [path for path in sorted(labels.iterdir()) if not path.name.startswith(".")]
+    for number, path in enumerate(itertools.cycle(files)):
+        reference = np.asarray(nib.load(path).dataobj).astype(np.uint8)
+        yield np.roll(reference, 1, axis=number % 3), reference
+
+
+def evaluation(labels: Path | None) -> float:
+    """Seconds to evaluate two folders, from reading the files to writing the tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        roots = [Path(folder) / name for name in ("predictions", "references")]
+        for root in roots:
+            root.mkdir()
+        for number, maps in enumerate(itertools.islice(pairs(labels), HIPPOCAMPI)):
+            for root, values in zip(roots, maps, strict=True):
+                nib.save(nib.Nifti1Image(values, np.eye(4)), root / f"case{number:03d}.nii.gz")
+        began = time.perf_counter()
+        evaluate_folders(*roots, output_dir=Path(folder) / "evaluation")
+        return time.perf_counter() - began
+
+
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
@@ -109,6 +143,8 @@ def main() -> None:
     for prediction, reference in cases:
         measure(prediction, reference, labels=[1, 2], spacing_mm=(1.0, 1.0, 1.0))
     print(f"\n{HIPPOCAMPI} hippocampi, one after the other: {time.perf_counter() - began:.2f} s")
+    took = evaluation(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    print(f"{HIPPOCAMPI} pairs of files, with intervals and tables: {took:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,18 @@
 """Scores of cases, and what they say together."""
 
-from pipeline.evaluation.bootstrap import bootstrap_interval
+from pipeline.evaluation.bootstrap import bootstrap_interval, mean_intervals
 from pipeline.evaluation.classes import ClassificationTable
+from pipeline.evaluation.measure_table import MeasureTable, read_measures
+from pipeline.evaluation.provenance import provenance
 from pipeline.evaluation.scores import ScoreTable, report_scores
 
-__all__ = ["ClassificationTable", "ScoreTable", "bootstrap_interval", "report_scores"]
+__all__ = [
+    "ClassificationTable",
+    "MeasureTable",
+    "ScoreTable",
+    "bootstrap_interval",
+    "mean_intervals",
+    "provenance",
+    "read_measures",
+    "report_scores",
+]

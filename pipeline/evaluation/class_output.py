@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.writing import whole_file
+from pipeline.evaluation.tables import aligned, number, write_csv, write_json
 
 if TYPE_CHECKING:
     from pipeline.evaluation.classes import ClassificationTable
@@ -27,7 +24,7 @@ _CLASS_MEASURES = ("recall", "precision", "f1", "roc_auc")
 def write_classification(table: ClassificationTable, root: Path, about: Mapping[str, Any]) -> list[Path]:
     """Write ``probabilities.csv`` and, where references are known, ``classification.json`` and ``confusion.csv``."""
     files = [root / "probabilities.csv"]
-    _write_rows(files[0], _case_rows(table))
+    write_csv(files[0], _case_rows(table))
     judged = table.judged()
     if judged is None:
         return files
@@ -44,10 +41,9 @@ def write_classification(table: ClassificationTable, root: Path, about: Mapping[
         "missing": table.missing(),
     }
     files += [root / "classification.json", root / "confusion.csv"]
-    with whole_file(files[1]) as temporary:
-        temporary.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(files[1], content)
     header, rows = _confusion_rows(table, confusion)
-    _write_rows(files[2], [header, *rows])
+    write_csv(files[2], [header, *rows])
     return files
 
 
@@ -70,20 +66,20 @@ def classification_text(table: ClassificationTable) -> str:
 
 def _measure_lines(table: ClassificationTable, size: str) -> list[str]:
     rows = [
-        [name.replace("_", " "), _number(row["value"]), f"{_number(row['low'])} to {_number(row['high'])}"]
+        [name.replace("_", " "), number(row["value"]), f"{number(row['low'])} to {number(row['high'])}"]
         for name, row in table.summary().items()
         if name != "classes"
     ]
-    first, *others = _aligned([["Classification", "value", "95 % interval"], *rows])
+    first, *others = aligned([["Classification", "value", "95 % interval"], *rows])
     return [f"{first}   {size}", *others]
 
 
 def _class_lines(table: ClassificationTable) -> list[str]:
     rows = [
-        [name, *(_number(row[measure]) for measure in _CLASS_MEASURES), f"{row['count']}"]
+        [name, *(number(row[measure]) for measure in _CLASS_MEASURES), f"{row['count']}"]
         for name, row in table.summary()["classes"].items()
     ]
-    return _aligned([["class", *(measure.replace("_", " ") for measure in _CLASS_MEASURES), "cases"], *rows])
+    return aligned([["class", *(measure.replace("_", " ") for measure in _CLASS_MEASURES), "cases"], *rows])
 
 
 def _confusion_lines(table: ClassificationTable) -> list[str]:
@@ -95,14 +91,14 @@ def _confusion_lines(table: ClassificationTable) -> list[str]:
         header = [cell.replace("_", " ") for cell in header]
     elif not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
-    lines = _aligned([header, *([str(cell) for cell in row] for row in rows)])
+    lines = aligned([header, *([str(cell) for cell in row] for row in rows)])
     return lines if table.multi_label else ["rows: reference, columns: predicted", *lines]
 
 
 def _prediction_lines(table: ClassificationTable) -> list[str]:
     counts = sum((table.decision(name).astype(int) for name in table.cases), np.zeros(len(table.classes), dtype=int))
     rows = ([name, f"{count}"] for name, count in zip(table.classes, counts, strict=True))
-    return _aligned([["predicted", "cases"], *rows])
+    return aligned([["predicted", "cases"], *rows])
 
 
 def _case_rows(table: ClassificationTable) -> list[list[str]]:
@@ -131,32 +127,3 @@ def _confusion_rows(
     cells = confusion.reshape(len(table.classes), -1).tolist()
     header = ["class", *_CELLS] if table.multi_label else ["reference", *table.classes, _NO_PREDICTION]
     return header, [[name, *row] for name, row in zip(table.classes, cells, strict=True)]
-
-
-def _write_rows(path: Path, rows: Sequence[Sequence[str | int]]) -> None:
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns, the first to the left and the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

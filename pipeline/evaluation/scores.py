@@ -1,20 +1,23 @@
-"""The Dice table of a set of cases."""
+"""The table of segmented cases."""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.bootstrap import bootstrap_interval
-from pipeline.metrics import dice_per_label
-from pipeline.writing import whole_file
+from pipeline.errors import InputError
+from pipeline.evaluation.bootstrap import mean_intervals
+from pipeline.evaluation.columns import measure_columns, missing_value
+from pipeline.evaluation.measure_table import MeasureTable
+from pipeline.evaluation.provenance import provenance
+from pipeline.evaluation.score_output import score_text, write_scores
+from pipeline.metrics import Measures, measure
+from pipeline.metrics.surfaces import Definition
 
 __all__ = ["ScoreTable", "report_scores"]
 
@@ -22,40 +25,116 @@ logger = logging.getLogger(__name__)
 
 
 class ScoreTable:
-    """Dice per case and named label.
+    """Every measure of :class:`pipeline.metrics.Measures` per case and named label, and the Dice among them.
 
-    A case without a prediction scores 0 for every label and is marked; see :func:`pipeline.metrics.dice_per_label`
-    for labels that are absent.
+    A case without a prediction scores 0 for every label, has infinite distances, and is marked. A case that cannot be
+    scored, because its reference cannot be used, is named and counts nowhere.
 
     Args:
         labels: the names of the label values that are scored; keys may be strings, as JSON has them.
+        tolerance_mm: the tolerance of the normalised surface Dice, one for all labels or one for each value, in mm; of
+            pictures, which have no spacing, in pixels.
+        definition: which surface the distances are of, see :func:`pipeline.metrics.measure`.
+
+    Raises:
+        InputError: two labels have one name.
     """
 
-    def __init__(self, labels: Mapping[str | int, str]) -> None:
+    def __init__(
+        self,
+        labels: Mapping[str | int, str] | Mapping[str, str] | Mapping[int, str],
+        *,
+        tolerance_mm: float | Mapping[str | int, float] | Mapping[str, float] = 1.0,
+        definition: Definition = "voxel",
+    ) -> None:
         self.labels = {int(value): name for value, name in labels.items()}
+        if len(set(self.labels.values())) < len(self.labels):
+            raise InputError("two labels have one name", got=", ".join(self.labels.values()))
+        self.tolerance_mm = (
+            {int(value): float(one) for value, one in tolerance_mm.items()}
+            if isinstance(tolerance_mm, Mapping)
+            else dict.fromkeys(self.labels, float(tolerance_mm))
+        )
+        self.definition = definition
         self.cases: dict[str, npt.NDArray[np.float64]] = {}
         self.patients: dict[str, str] = {}
         self.missing: dict[str, str] = {}
+        self.unscored: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
+        self._columns: dict[str, list[dict[str, float]]] = {}
         self._summary: dict[str, dict[str, float]] | None = None
 
     def add(
-        self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike, *, patient: str | None = None
+        self,
+        name: str,
+        prediction: npt.ArrayLike,
+        reference: npt.ArrayLike,
+        *,
+        patient: str | None = None,
+        spacing_mm: Sequence[float] | None = None,
+        note: str = "",
     ) -> None:
-        """Score one case from its two label maps, which share one grid; without a patient it is its own."""
-        self.cases[name] = dice_per_label(prediction, reference, list(self.labels))
-        self.patients[name] = patient or name
-        self._summary = None
+        """Score one case from its two label maps.
+
+        Args:
+            name: the case; a second one of that name replaces the first.
+            prediction: of shape (X, Y) or (X, Y, Z), whole numbers.
+            reference: of the same shape, on the same grid.
+            patient: cases of one patient are drawn together by the bootstrap; the case itself when None.
+            spacing_mm: the distance of neighbouring voxels along each axis; None where it is not known, as of a
+                picture: distances and areas are then in pixels.
+            note: what is to be said of the case in the tables.
+
+        Raises:
+            InputError: see :func:`pipeline.metrics.measure`.
+        """
+        spacing = [1.0] * np.ndim(reference) if spacing_mm is None else spacing_mm
+        tolerance = self.tolerance_mm
+        found: dict[int, Measures] = {}
+        if self.labels:
+            found = measure(prediction, reference, labels=self.labels, spacing_mm=spacing, tolerance_mm=tolerance,
+                            definition=self.definition)  # fmt: skip
+        self.cases[name] = np.array([found[value].dice for value in self.labels])
+        self._columns[name] = [measure_columns(found[value], pixels=spacing_mm is None) for value in self.labels]
+        self.missing.pop(name, None)
+        self._put(name, patient, note)
 
     def add_missing(self, failures: Mapping[str, str], *, patients: Mapping[str, str] | None = None) -> None:
         """Score cases without a prediction: 0 each, with the reason."""
         for name, reason in failures.items():
             self.missing[name] = reason
             self.cases[name] = np.zeros(len(self.labels))
-            self.patients[name] = (patients or {}).get(name, name)
+            self._put(name, (patients or {}).get(name), reason)
+
+    def add_unscored(self, reasons: Mapping[str, str]) -> None:
+        """Name cases that cannot be scored because of their references, with the reason."""
+        self.unscored.update(reasons)
+
+    def _put(self, name: str, patient: str | None, note: str) -> None:
+        self.patients[name], self.notes[name] = patient or name, note
         self._summary = None
 
+    def measures(self) -> MeasureTable:
+        """All measures of all scored cases, sorted by name."""
+        names = sorted(self.cases)
+        given = (row for rows in self._columns.values() for row in rows)
+        columns = list(dict.fromkeys(column for row in given for column in row)) or ["dice"]
+
+        def cell(name: str, k: int, column: str) -> float:
+            if name in self.missing:
+                return missing_value(column)
+            return float(self._columns[name][k].get(column, np.nan))
+
+        values = {
+            column: np.array([[cell(name, k, column) for k in range(len(self.labels))] for name in names])
+            for column in columns
+        }
+        patients = tuple(self.patients[name] for name in names)
+        labels = tuple(self.labels.values())
+        return MeasureTable(cases=tuple(names), patients=patients, labels=labels, values=values, notes=self.notes)
+
     def summary(self) -> dict[str, dict[str, float]]:
-        """What the cases say, per label and for the labels' mean.
+        """What the cases say of the Dice, per label and for the labels' mean.
 
         Returns:
             The mean over the cases with its 95 % bootstrap interval over patients (``low`` and ``high``, NaN for fewer
@@ -66,7 +145,7 @@ class ScoreTable:
         return self._summary
 
     def _summarise(self) -> dict[str, dict[str, float]]:
-        if not self.cases:
+        if not self.cases or not self.labels:
             return {}
         scores = np.stack(list(self.cases.values()))
         columns = dict(zip(self.labels.values(), scores.T, strict=True)) | {"mean": scores.mean(axis=1)}
@@ -74,7 +153,7 @@ class ScoreTable:
 
     def _describe(self, values: npt.NDArray[np.float64]) -> dict[str, float]:
         patients = [self.patients[name] for name in self.cases]
-        low, high = bootstrap_interval(lambda drawn: float(values[drawn].mean()), patients)
+        low, high = mean_intervals(values, patients)[:, 0].tolist()
         return {
             "mean": float(values.mean()),
             "low": low,
@@ -85,54 +164,17 @@ class ScoreTable:
         }
 
     def write(self, folder: str | Path, *, about: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write ``dice.csv`` and ``dice.json``.
+        """Write ``dice.csv``, ``dice.json``, ``metrics.csv`` and ``summary.json``.
 
         Args:
             folder: made when needed.
-            about: facts for the JSON, such as the split.
+            about: facts for the JSON files, such as the split and those of :func:`pipeline.evaluation.provenance`.
         """
-        root = Path(folder).expanduser()
-        names = list(self.labels.values())
-        rows = [
-            {
-                "case": case,
-                "patient": self.patients[case],
-                **dict(zip(names, map(float, dice), strict=True)),
-                "mean": float(dice.mean()),
-                "note": self.missing.get(case, ""),
-            }
-            for case, dice in sorted(self.cases.items())
-        ]
-        table, summary = root / "dice.csv", root / "dice.json"
-        with whole_file(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["case", "patient", *names, "mean", "note"])
-            writer.writeheader()
-            writer.writerows(
-                {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()}
-                for row in rows
-            )
-        counts = {"count": len(rows), "patients": len(set(self.patients.values()))}
-        summary_rows = {
-            name: {key: None if np.isnan(value) else value for key, value in row.items()}  # JSON knows no NaN
-            for name, row in self.summary().items()
-        }
-        content = {"metric": "Dice", **(about or {}), **counts, "summary": summary_rows, "cases": rows}
-        with whole_file(summary) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return [table, summary]
+        return write_scores(self, Path(folder).expanduser(), about or {})
 
     def text(self) -> str:
-        """The summary as a table for people, one line per label."""
-        width = max([len(name) for name in self.labels.values()] + [4])
-        about = f"{len(self.cases)} cases of {len(set(self.patients.values()))} patients"
-        lines = [f"{'Dice':<{width}}   mean     95 % interval     std  median     min   ({about})"]
-        lines += [
-            f"{name:<{width}} {row['mean']:.4f}  {row['low']:.4f} to {row['high']:.4f}  {row['std']:.4f}  "
-            f"{row['median']:.4f}  {row['min']:.4f}"
-            for name, row in self.summary().items()
-        ]
-        lines += [f"{name}: no prediction, counted as 0: {reason}" for name, reason in self.missing.items()]
-        return "\n".join(lines)
+        """The summary as a table for people: Dice, one line per label, and some of the other measures."""
+        return score_text(self)
 
 
 def report_scores(
@@ -142,17 +184,24 @@ def report_scores(
     folder: str | Path,
     subset: str,
     patients: Mapping[str, str] | None = None,
+    bundle: str | Path | None = None,
+    weights: str | Path | None = None,
+    datalist: str | Path | None = None,
 ) -> dict[str, dict[str, float]]:
-    """End an evaluation: count failed cases as 0, write the table, log its summary, return it.
+    """End an evaluation: count failed cases as 0, write the tables, log their summary, return that of the Dice.
 
     Args:
         table: the scores of the cases that were predicted.
         failures: the cases that were not, with the reason.
-        folder: where ``dice.csv`` and ``dice.json`` go.
+        folder: where ``dice.csv``, ``dice.json``, ``metrics.csv`` and ``summary.json`` go.
         subset: the name of the evaluated part of the data.
         patients: the patient of each case.
+        bundle: see :func:`pipeline.evaluation.provenance`.
+        weights: likewise.
+        datalist: likewise.
     """
     table.add_missing(failures, patients=patients)
-    files = table.write(folder, about={"subset": subset})
+    about = {"subset": subset, **provenance(bundle=bundle, weights=weights, datalist=datalist)}
+    files = table.write(folder, about=about)
     logger.info("subset %s\n%s\nwrote %s", subset, table.text(), " and ".join(map(str, files)))
     return table.summary()

@@ -10,11 +10,21 @@ import numpy.typing as npt
 import torch
 from ignite.engine import Engine, Events
 
+from pipeline.data.files import PICTURE_SUFFIXES
+
 __all__ = ["ScoreCases", "ScoreClasses"]
 
 
 class _Table(Protocol):
-    def add(self, name: str, prediction: npt.ArrayLike, reference: npt.ArrayLike, *, patient: str | None) -> None: ...
+    def add(
+        self,
+        name: str,
+        prediction: npt.ArrayLike,
+        reference: npt.ArrayLike,
+        *,
+        patient: str | None,
+        spacing_mm: Sequence[float] | None,
+    ) -> None: ...
 
 
 class _ClassTable(Protocol):
@@ -27,7 +37,7 @@ class ScoreCases:
     """Add every case of an evaluator to a table.
 
     Args:
-        table: takes a case's name, prediction and reference label map, and patient, such as
+        table: takes a case's name, prediction and reference label map, patient and spacing, such as
             ``pipeline.evaluation.ScoreTable``.
     """
 
@@ -42,7 +52,8 @@ class ScoreCases:
         """Add the cases of one batch; a failed case has no output."""
         for case, output in zip(engine.state.batch, engine.state.output, strict=False):
             maps = _label_map(output["pred"]), _label_map(output["label"])
-            self.table.add(case["name"], *maps, patient=case.get("patient"))
+            spacing = _spacing_mm(output["label"])
+            self.table.add(case["name"], *maps, patient=case.get("patient"), spacing_mm=spacing)
 
 
 class ScoreClasses:
@@ -81,3 +92,13 @@ def _reference(label: Any) -> int | list[int] | None:
 def _label_map(value: Any) -> npt.NDArray[np.uint8]:
     labels: npt.NDArray[np.uint8] = np.asarray(value.detach().cpu())[0].astype(np.uint8)
     return labels
+
+
+def _spacing_mm(label: Any) -> list[float] | None:
+    """The voxel size of a label map of shape (1, X, Y) or (1, X, Y, Z); None for a picture, which has none."""
+    affine = getattr(label, "affine", None)
+    source = str(getattr(label, "meta", {}).get("filename_or_obj", ""))
+    if affine is None or source.lower().endswith(PICTURE_SUFFIXES):
+        return None
+    columns = np.asarray(affine, dtype=np.float64)[:3, : label.ndim - 1]
+    return [float(step) for step in np.linalg.norm(columns, axis=0)]

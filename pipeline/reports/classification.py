@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation import ClassificationTable
+from pipeline.evaluation import ClassificationTable, provenance
 from pipeline.reports.figures import Picture, draw_confusion, draw_contact_sheet
 
 __all__ = ["report_classification", "report_predictions"]
@@ -26,6 +26,9 @@ def report_classification(
     references: Mapping[str, int | Sequence[int]] | None = None,
     patients: Mapping[str, str] | None = None,
     cases: Sequence[Mapping[str, Any]] | None = None,
+    bundle: str | Path | None = None,
+    weights: str | Path | None = None,
+    datalist: str | Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """End an evaluation: count failed cases as wrong, write and draw the table, log its summary, return it.
 
@@ -38,10 +41,14 @@ def report_classification(
             only named.
         patients: the patient of each case.
         cases: ``name`` and ``image`` (a file) of each case, to draw ``predictions.png``: the surest mistakes first.
+        bundle: see :func:`pipeline.evaluation.provenance`.
+        weights: likewise.
+        datalist: likewise.
     """
     root = Path(folder).expanduser()
     table.add_missing(failures, references, patients=patients)
-    files = table.write(root, about={"subset": subset})
+    made_by = provenance(bundle=bundle, weights=weights, datalist=datalist)
+    files = table.write(root, about={"subset": subset, **made_by})
     judged = table.judged()
     if judged is not None:
         confusion = root / "confusion.png"

@@ -13,8 +13,8 @@ from pipeline.evaluation import ScoreTable, report_scores
 
 def test_a_missing_prediction_counts_as_zero_and_is_named(tmp_path: Path) -> None:
     table = ScoreTable({"1": "head", "2": "tail"})
-    table.add("a", np.array([1, 2, 0]), np.array([1, 2, 0]))
-    table.add("b", np.array([1, 0, 0, 0]), np.array([1, 1, 2, 0]))
+    table.add("a", np.array([[1, 2, 0]]), np.array([[1, 2, 0]]))
+    table.add("b", np.array([[1, 0, 0, 0]]), np.array([[1, 1, 2, 0]]))
     summary = report_scores(table=table, failures={"c": "cannot be read"}, folder=tmp_path, subset="test")
     head, tail = [1.0, 2 / 3, 0.0], [1.0, 0.0, 0.0]
     assert summary["head"]["mean"] == pytest.approx(statistics.mean(head))
@@ -27,7 +27,9 @@ def test_a_missing_prediction_counts_as_zero_and_is_named(tmp_path: Path) -> Non
     content = json.loads((tmp_path / "dice.json").read_text())
     assert content["count"] == 3
     assert content["subset"] == "test"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dice.csv", "dice.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dice.csv", "dice.json", "metrics.csv", "summary.json"
+    ]  # fmt: skip
     assert "c: no prediction, counted as 0" in table.text()
 
 
@@ -38,8 +40,8 @@ def test_the_interval_is_over_patients_and_a_table_of_one_has_none(tmp_path: Pat
     for patient, mean in enumerate(means):
         for scan in range(4):  # four nearly equal slices of each patient
             size = round(1000 * mean)
-            prediction, reference = np.zeros(2000, dtype=np.uint8), np.zeros(2000, dtype=np.uint8)
-            prediction[:1000], reference[1000 - size : 2000 - size] = 1, 1
+            prediction, reference = np.zeros((2, 1, 2000), dtype=np.uint8)
+            prediction[:, :1000], reference[:, 1000 - size : 2000 - size] = 1, 1
             table.add(f"{patient}_{scan}", prediction, reference, patient=str(patient))
     row = table.summary()["nodule"]
     # The normal approximation for 60 independent patients; 240 slices would claim half of it.
@@ -47,6 +49,6 @@ def test_the_interval_is_over_patients_and_a_table_of_one_has_none(tmp_path: Pat
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.1)
     assert (row["high"] + row["low"]) / 2 == pytest.approx(statistics.mean(means), abs=0.2 * half)
     alone = ScoreTable({1: "nodule"})
-    alone.add("a", np.array([1, 0]), np.array([1, 1]), patient="p")
+    alone.add("a", np.array([[1, 0]]), np.array([[1, 1]]), patient="p")
     alone.write(tmp_path)
     assert json.loads((tmp_path / "dice.json").read_text())["summary"]["nodule"]["low"] is None

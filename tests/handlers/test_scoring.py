@@ -11,8 +11,8 @@ from monai.inferers import SimpleInferer
 from monai.transforms import Activationsd
 
 from pipeline.data import CaseFailures, SurvivingCases
-from pipeline.evaluation import ClassificationTable
-from pipeline.handlers import CaseEvaluator, ScoreClasses
+from pipeline.evaluation import ClassificationTable, ScoreTable
+from pipeline.handlers import CaseEvaluator, ScoreCases, ScoreClasses
 
 LOGITS = {"a": [2.0, 0.0, 1.0], "b": [0.0, 5.0, 0.0], "c": [0.0, 0.0, 0.0]}
 
@@ -89,3 +89,34 @@ def test_no_label_as_none() -> None:
     engine.state.output = [{"pred": torch.tensor([0.25, 0.75]), "label": None}]
     ScoreClasses(table=table)(engine)
     assert table.reference("a") is None
+
+
+def _scored(shape: tuple[int, ...], affine: np.ndarray, source: str) -> dict[str, np.ndarray]:
+    reference = np.zeros(shape)
+    reference[(slice(2, 5),) * len(shape)] = 1
+    meta = {"affine": torch.as_tensor(affine), "filename_or_obj": source}
+    label = MetaTensor(torch.as_tensor(reference[None]), meta=meta)
+    engine = Engine(lambda engine, batch: None)
+    engine.state.batch = [{"name": "a", "patient": "p"}]
+    engine.state.output = [{"pred": torch.as_tensor(np.roll(reference, 1, axis=1)[None]), "label": label}]
+    table = ScoreTable({1: "cube"})
+    ScoreCases(table=table)(engine)
+    assert table.patients == {"a": "p"}
+    assert table.cases["a"].tolist() == [2 / 3]
+    return dict(table.measures().values)
+
+
+def test_the_spacing_of_the_reference_gives_mm() -> None:
+    turned = np.array([[0, -2.5, 0, 7], [0.5, 0, 0, 8], [0, 0, 4, 9], [0, 0, 0, 1]])  # the second axis is 2.5 mm
+    values = _scored((7, 8, 9), turned, "a.nii.gz")
+    assert values["hausdorff_mm"].item() == pytest.approx(2.5)
+    assert values["reference_volume_ml"].item() == pytest.approx(27 * 2.5 * 0.5 * 4 / 1000)
+
+
+def test_a_slice_has_mm_and_a_picture_pixels() -> None:
+    values = _scored((7, 8), np.diag([0.5, 2.5, 4, 1]), "slice.nii.gz")
+    assert values["hausdorff_mm"].item() == pytest.approx(2.5)
+    assert values["reference_area_mm2"].item() == pytest.approx(9 * 0.5 * 2.5)
+    values = _scored((7, 8), np.eye(4), "A.PNG")
+    assert (values["hausdorff_pixel"].item(), values["reference_area_pixel"].item()) == (1, 9)
+    assert not [name for name in values if "mm" in name]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -205,6 +206,46 @@ def test_a_case_that_cannot_be_predicted_counts_as_zero(trained: Trained, tmp_pa
     assert list(failures) == [victim]
     assert table.cases[victim].tolist() == [0, 0]
     assert len(table.cases) == len(split["test"])
+
+
+def test_an_evaluation_says_which_weights_it_scored_and_on_what(trained: Trained, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(trained.data, tmp_path / "data"))
+    (tmp_path / "cases.csv").write_text(
+        "case,scanner\n" + "".join(f"case{n:02d},{'A' if n % 2 else 'B'}\n" for n in range(16))
+    )
+    evaluate(trained.bundle, data=data, output_dir=tmp_path / "out", subset="all", groups=tmp_path / "cases.csv")
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    weights = trained.bundle / "models" / "model.pt"
+    assert content["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert content["bundle"] == trained.bundle.name
+    metadata = json.loads((trained.bundle / "configs" / "metadata.json").read_text())
+    assert content["bundle_version"] == metadata["version"]
+    assert (content["subset"], content["cases"], content["patients"]) == ("all", 16, 16)
+    assert content["datalist"] == str(weights.with_name("datalist.json"))
+    groups = json.loads((tmp_path / "out" / "groups.json").read_text())
+    assert groups["weights_sha256"] == content["weights_sha256"]
+    assert {name: part["cases"] for name, part in groups["groups"].items()} == {"A": 8, "B": 8}
+    with (tmp_path / "out" / "metrics.csv").open(newline="") as file:
+        (row,) = [row for row in csv.DictReader(file) if (row["case"], row["label"]) == ("case03", "kidney")]
+    labels = nib.load(data / "labels" / "case03.nii.gz")
+    volume = (np.asarray(labels.dataobj) == 1).sum() * np.prod(labels.header.get_zooms()) / 1000
+    assert float(row["reference_volume_ml"]) == pytest.approx(volume, rel=1e-4)
+
+
+def test_other_data_with_a_copy_of_a_trained_image_is_refused(trained: Trained, tmp_path: Path) -> None:
+    split = json.loads((trained.bundle / "models" / "datalist.json").read_text())
+    seen, held_out = split["training"][0]["name"], split["test"][0]["name"]
+    for name, source in (("fresh", held_out), ("renamed", seen)):
+        shutil.copytree(trained.data / "images" / source, tmp_path / "data" / "images" / name)
+        (tmp_path / "data" / "labels").mkdir(exist_ok=True)
+        shutil.copy(trained.data / "labels" / f"{source}.nii.gz", tmp_path / "data" / "labels" / f"{name}.nii.gz")
+    with pytest.raises(InputError, match=rf"1 image\(s\) are exact copies .* first that of {seen}"):
+        evaluate(trained.bundle, data=tmp_path / "data", output_dir=tmp_path / "out")
+    assert not (tmp_path / "out" / "metrics.csv").exists()
+    shutil.rmtree(tmp_path / "data" / "images" / "renamed")
+    (tmp_path / "data" / "labels" / "renamed.nii.gz").unlink()
+    table, _ = evaluate(trained.bundle, data=tmp_path / "data", output_dir=tmp_path / "out")
+    assert list(table.cases) == ["fresh"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,298 @@
+"""Two or more evaluations of the same cases, compared case by case."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import InputError
+from pipeline.evaluation.bootstrap import mean_intervals
+from pipeline.evaluation.columns import about_column
+from pipeline.evaluation.measure_table import MeasureTable
+from pipeline.evaluation.score_output import BOOTSTRAP
+from pipeline.evaluation.statistics import holm, mean_ranks, patient_means, rank_biserial, rank_shares, wilcoxon
+from pipeline.evaluation.tables import aligned, number, write_csv, write_json
+from pipeline.writing import whole_file
+
+__all__ = ["Comparison", "Difference", "Place", "compare_tables"]
+
+_NEEDED = 2
+_SAME = 1e-6  # of a reference's size: tables keep nine digits
+_CERTAIN = 0.05
+_METHODS = (
+    "Differences are second - first, of cases with a finite value in both. Intervals: BCa bootstrap over patients. "
+    "p: two-sided Wilcoxon signed-rank test of the patients' mean differences, infinite ones as the largest; adjusted "
+    "after Holm over all rows. Effect: matched-pairs rank-biserial correlation, positive where the second is better. "
+    "Ranks: within each case and label, averaged over labels, cases of a patient, and patients."
+)
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How two evaluations differ in one measure of one label.
+
+    Attributes:
+        first: the one that is subtracted.
+        second: the other one.
+        label: the label's name.
+        measure: the column of ``metrics.csv``; of a signed difference of sizes its absolute value.
+        better: "higher" or "lower".
+        cases: with a finite value in both.
+        patients: of those cases.
+        infinite: cases with an infinite value in one or both; they count in ``p`` and ``effect`` only.
+        undefined: cases with no value in one or both; they do not count.
+        mean_first: over ``cases``.
+        mean_second: over ``cases``.
+        difference: mean of second - first.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p: of the Wilcoxon signed-rank test.
+        p_holm: adjusted for all rows of the comparison.
+        effect: matched-pairs rank-biserial correlation, 1 where the second is better for every patient.
+    """
+
+    first: str
+    second: str
+    label: str
+    measure: str
+    better: str
+    cases: int
+    patients: int
+    infinite: int
+    undefined: int
+    mean_first: float
+    mean_second: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    effect: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one evaluation stands among several in one measure.
+
+    Attributes:
+        measure: the column of ``metrics.csv``.
+        place: from 1; those with one mean rank share the best of their places.
+        name: the evaluation.
+        mean_rank: within cases, over patients; 1 is the best.
+        shares: the share of bootstrap draws in which it takes the first, second ... place.
+    """
+
+    measure: str
+    place: int
+    name: str
+    mean_rank: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What two or more evaluations say against each other.
+
+    Attributes:
+        names: of the evaluations.
+        cases: in all of them.
+        patients: of those cases.
+        left_out: how many cases of each evaluation are not in all of them.
+        differences: of each pair, label and measure.
+        ranking: of three or more, by measure.
+    """
+
+    names: tuple[str, ...]
+    cases: int
+    patients: int
+    left_out: Mapping[str, int]
+    differences: tuple[Difference, ...]
+    ranking: tuple[Place, ...]
+
+    def write(self, folder: Path, *, about: Mapping[str, Any] | None = None) -> list[Path]:
+        """Write ``comparison.csv``, ``.json`` and ``.txt``, and ``ranking.csv`` of three or more."""
+        rows = [asdict(row) for row in self.differences]
+        places = [asdict(place) for place in self.ranking]
+        content = {
+            "results": list(self.names), **(about or {}), "cases": self.cases, "patients": self.patients,
+            "left_out": self.left_out, "bootstrap": BOOTSTRAP, "methods": _METHODS, "differences": rows,
+            "ranking": places,
+        }  # fmt: skip
+        files = [
+            write_csv(folder / "comparison.csv", [list(rows[0]), *(list(row.values()) for row in rows)]),
+            write_json(folder / "comparison.json", content),
+        ]
+        if places:
+            header = [
+                "measure",
+                "place",
+                "name",
+                "mean_rank",
+                *(f"share_of_place_{n + 1}" for n in range(len(self.names))),
+            ]
+            table = [[p.measure, p.place, p.name, p.mean_rank, *p.shares] for p in self.ranking]
+            files.append(write_csv(folder / "ranking.csv", [header, *table]))
+        with whole_file(folder / "comparison.txt") as temporary:
+            temporary.write_text(self.text() + "\n", encoding="utf-8")
+        return [*files, folder / "comparison.txt"]
+
+    def text(self) -> str:
+        """Differences with their intervals, a line each, and the ranking; ``*`` marks an adjusted p under 0.05."""
+        lines = [f"{self.cases} cases of {self.patients} patients in all of {', '.join(self.names)}"]
+        lines += [f"{name}: {count} further cases are left out" for name, count in self.left_out.items() if count]
+        header = ["", "first", "second", "difference", "95 % interval", "effect", "p (Holm)", "cases"]
+        for first, second in dict.fromkeys((row.first, row.second) for row in self.differences):
+            rows = [row for row in self.differences if (row.first, row.second) == (first, second)]
+            lines += ["", f"{second} (second) against {first} (first)", *aligned([header, *map(_line, rows)])]
+        if self.ranking:
+            places = [f"place {n + 1}" for n in range(len(self.names))]
+            rows_of_places = [
+                [
+                    f"{p.measure} {p.place}. {p.name}",
+                    f"{p.mean_rank:.3f}",
+                    *(f"{100 * share:.0f} %" for share in p.shares),
+                ]
+                for p in self.ranking
+            ]
+            lines += ["", *aligned([["ranking", "mean rank", *places], *rows_of_places])]
+        return "\n".join(lines)
+
+
+def compare_tables(tables: Mapping[str, MeasureTable], *, measures: Sequence[str] | None = None) -> Comparison:
+    """Compare evaluations case by case, in every label and in every measure that has a better side.
+
+    Args:
+        tables: two or more, by name.
+        measures: the columns to compare; fewer of them leave more power to each after the correction.
+
+    Raises:
+        InputError: fewer than two; no case, label or measure in all of them; or references differ in size.
+    """
+    if len(tables) < _NEEDED:
+        raise InputError("there is nothing to compare", expected="at least two results", got=len(tables))
+    cases = _shared([table.cases for table in tables.values()], "case")
+    labels = _shared([table.labels for table in tables.values()], "label")
+    columns = _shared([tuple(table.values) for table in tables.values()], "measure")
+    directed = [name for name in columns if about_column(name).better]
+    unknown = [name for name in measures or () if name not in directed]
+    if unknown:
+        raise InputError(f"no measure {unknown[0]} to compare", expected=", ".join(directed))
+    wanted = [name for name in directed if measures is None or name in measures]
+    aligned_tables = {name: _aligned(table, cases, labels) for name, table in tables.items()}
+    _check_references(aligned_tables)
+    patients = next(iter(aligned_tables.values())).patients
+    rows = [
+        _difference(pair, label, k, measure, aligned_tables)
+        for pair in itertools.combinations(aligned_tables, 2)
+        for k, label in enumerate(labels)
+        for measure in wanted
+    ]
+    adjusted = holm([row["p"] for row in rows])
+    ranking = [place for name in wanted for place in _ranking(name, aligned_tables)] if len(tables) > _NEEDED else []
+    return Comparison(
+        names=tuple(tables),
+        cases=len(cases),
+        patients=len(set(patients)),
+        left_out={name: len(table.cases) - len(cases) for name, table in tables.items()},
+        differences=tuple(Difference(**row, p_holm=float(p)) for row, p in zip(rows, adjusted, strict=True)),
+        ranking=tuple(ranking),
+    )
+
+
+def _difference(
+    pair: tuple[str, str], label: str, k: int, measure: str, tables: Mapping[str, MeasureTable]
+) -> dict[str, Any]:
+    first, second = (_comparable(tables[name], measure)[:, k] for name in pair)
+    patients = np.array(tables[pair[0]].patients)
+    finite = np.isfinite(first) & np.isfinite(second)
+    undefined = np.isnan(first) | np.isnan(second)
+    with np.errstate(invalid="ignore"):
+        change = np.where(first == second, 0.0, second - first)  # of two infinite ones there is none
+    per_patient = patient_means(change[~undefined], patients[~undefined].tolist())
+    low, high = mean_intervals(change[finite], patients[finite].tolist())[:, 0]
+    better = about_column(measure).better
+    return {
+        "first": pair[0], "second": pair[1], "label": label, "measure": measure,
+        "better": "higher" if better > 0 else "lower",
+        "cases": int(finite.sum()), "patients": len(set(patients[finite].tolist())),
+        "infinite": int((~finite & ~undefined).sum()), "undefined": int(undefined.sum()),
+        "mean_first": _mean(first[finite]), "mean_second": _mean(second[finite]), "difference": _mean(change[finite]),
+        "low": float(low), "high": float(high),
+        "p": wilcoxon(per_patient), "effect": better * rank_biserial(per_patient) + 0.0,
+    }  # fmt: skip
+
+
+def _ranking(measure: str, tables: Mapping[str, MeasureTable]) -> list[Place]:
+    better = about_column(measure).better
+    scores = np.stack([better * _comparable(table, measure) for table in tables.values()])
+    ranks = mean_ranks(scores, next(iter(tables.values())).patients)
+    if not len(ranks):
+        return []
+    means, shares = ranks.mean(axis=0), rank_shares(ranks)
+    rounded = np.round(means, 12)
+    places = [
+        Place(measure=measure, place=1 + int((rounded < rounded[m]).sum()), name=name, mean_rank=float(means[m]),
+              shares=tuple(shares[m].tolist()))
+        for m, name in enumerate(tables)
+    ]  # fmt: skip
+    return sorted(places, key=lambda place: (place.place, place.name))
+
+
+def _comparable(table: MeasureTable, measure: str) -> _Floats:
+    values = table.values[measure]
+    return np.abs(values) if "difference" in measure else values
+
+
+def _shared(lists: Sequence[Sequence[str]], what: str) -> list[str]:
+    """What is in all lists, in the order of the first."""
+    common = [name for name in lists[0] if all(name in other for other in map(set, lists))]
+    if not common:
+        raise InputError(f"the results have no {what} in common", got=" and ".join(one[0] for one in lists if one))
+    return common
+
+
+def _aligned(table: MeasureTable, cases: Sequence[str], labels: Sequence[str]) -> MeasureTable:
+    place = {case: n for n, case in enumerate(table.cases)}
+    chosen = table.of(np.array([place[case] for case in cases]))
+    columns = [table.labels.index(label) for label in labels]
+    values = {name: value[:, columns] for name, value in chosen.values.items()}
+    return MeasureTable(cases=chosen.cases, patients=chosen.patients, labels=tuple(labels), values=values)
+
+
+def _check_references(tables: Mapping[str, MeasureTable]) -> None:
+    """Refuse results that were scored against different references, which their sizes give away."""
+    (first, one), *others = tables.items()
+    for name, other in others:
+        sizes, given = (table.values.get("reference_voxels", np.zeros(0)) for table in (one, other))
+        both = np.isfinite(sizes) & np.isfinite(given) if sizes.shape == given.shape else np.zeros(0, dtype=bool)
+        wrong = np.argwhere(both & ~np.isclose(sizes, given, rtol=_SAME)) if both.size else both
+        if len(wrong):
+            n, k = wrong[0]
+            raise InputError(
+                f"was scored against another reference than {first}",
+                where=f"{name}, {one.cases[n]}, {one.labels[k]}",
+                expected=f"{sizes[n, k]:.0f} voxels",
+                got=f"{given[n, k]:.0f}",
+            )
+
+
+def _mean(values: _Floats) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _line(row: Difference) -> list[str]:
+    mark = "*" if row.p_holm < _CERTAIN else " "
+    p = "-" if np.isnan(row.p_holm) else "< 0.0001" if row.p_holm < 1e-4 else f"{row.p_holm:.4f}"  # noqa: PLR2004
+    return [
+        f"{row.label} {row.measure.replace('_', ' ')}", number(row.mean_first), number(row.mean_second),
+        number(row.difference), f"{number(row.low)} to {number(row.high)}", number(row.effect), f"{p}{mark}",
+        str(row.cases),
+    ]  # fmt: skip

@@ -1,0 +1,133 @@
+"""The files and the text of a table of segmented cases."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
+from pipeline.evaluation.columns import about_column
+from pipeline.evaluation.tables import aligned, number, write_json
+from pipeline.writing import whole_file
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.scores import ScoreTable
+
+__all__ = ["BOOTSTRAP", "SUMMARY_FILE", "score_text", "write_scores"]
+
+SUMMARY_FILE = "summary.json"
+FORMAT_VERSION = 1
+BOOTSTRAP = {"method": "BCa", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED, "drawn": "patients"}
+
+_SHOWN = ("nsd", "hausdorff95", "mean_surface_distance", "volume_difference_percent", "area_difference_percent")
+_CONVENTIONS = {
+    "label absent from both maps": "dice, iou, nsd and lesion_dice 1; size difference 0 %; all else undefined",
+    "label absent from the reference": "scores 0; sensitivities undefined; distances and size difference in % infinite",
+    "label absent from the prediction": "scores 0; distances infinite",
+    "no prediction": "scores 0; distances infinite; sizes and counts undefined",
+    "statistics": "mean, std, median and interval are of the finite values; the others are counted beside them",
+}
+_SURFACES = {
+    "voxel": "voxels of the label with a face neighbour outside of it, each counted once (as MONAI)",
+    "surface_element": "surface elements weighted by their area (Nikolov et al. 2021)",
+}
+
+
+def write_scores(table: ScoreTable, root: Path, about: Mapping[str, Any]) -> list[Path]:
+    """Write ``dice.csv``, ``dice.json``, ``metrics.csv`` and ``summary.json``."""
+    rows = _dice_rows(table)
+    return [
+        _write_dice_csv(table, root / "dice.csv", rows),
+        _write_dice_json(table, root / "dice.json", rows, about),
+        table.measures().write(root),
+        write_json(root / SUMMARY_FILE, _summary_content(table, about)),
+    ]
+
+
+def score_text(table: ScoreTable) -> str:
+    """Dice with its interval, a line per label; a line per label and further measure; and the cases that failed."""
+    width = max([len(name) for name in table.labels.values()] + [4])
+    about = f"{len(table.cases)} cases of {len(set(table.patients.values()))} patients"
+    lines = [f"{'Dice':<{width}}   mean     95 % interval     std  median     min   ({about})"]
+    lines += [
+        f"{name:<{width}} {row['mean']:.4f}  {row['low']:.4f} to {row['high']:.4f}  {row['std']:.4f}  "
+        f"{row['median']:.4f}  {row['min']:.4f}"
+        for name, row in table.summary().items()
+    ]
+    lines += _measure_lines(table)
+    lines += [f"{name}: no prediction, counted as 0: {reason}" for name, reason in table.missing.items()]
+    lines += [f"{name}: not scored: {reason}" for name, reason in table.unscored.items()]
+    return "\n".join(lines)
+
+
+def _measure_lines(table: ScoreTable) -> list[str]:
+    rows = [["", "mean", "95 % interval", "median", "finite", "infinite", "undefined"]]
+    for label, measures in table.measures().summary().items():
+        for name, row in measures.items():
+            if name.startswith(_SHOWN):
+                interval = f"{number(row['low'])} to {number(row['high'])}"
+                counts = [str(row[kind]) for kind in ("finite", "infinite", "undefined")]
+                title = f"{label} {name.replace('_', ' ')}"
+                rows.append([title, number(row["mean"]), interval, number(row["median"]), *counts])
+    return ["", *aligned(rows)] if len(rows) > 1 else []
+
+
+def _summary_content(table: ScoreTable, about: Mapping[str, Any]) -> dict[str, Any]:
+    measures = table.measures()
+    return {
+        "format_version": FORMAT_VERSION,
+        **about,
+        "cases": len(table.cases),
+        "patients": len(set(table.patients.values())),
+        "labels": {str(value): name for value, name in table.labels.items()},
+        "bootstrap": BOOTSTRAP,
+        "tolerance": {name: table.tolerance_mm[value] for value, name in table.labels.items()},
+        "surface": _SURFACES[table.definition],
+        "definitions": {name: about_column(name).definition for name in measures.values},
+        "conventions": _CONVENTIONS,
+        "missing": table.missing,
+        "unscored": table.unscored,
+        "notes": {name: note for name, note in table.notes.items() if note and name not in table.missing},
+        "summary": measures.summary(),
+    }
+
+
+def _dice_rows(table: ScoreTable) -> list[dict[str, Any]]:
+    names = list(table.labels.values())
+    return [
+        {
+            "case": case,
+            "patient": table.patients[case],
+            **dict(zip(names, map(float, dice), strict=True)),
+            "mean": float(dice.mean()),
+            "note": table.notes.get(case, ""),
+        }
+        for case, dice in sorted(table.cases.items())
+    ]
+
+
+def _write_dice_csv(table: ScoreTable, path: Path, rows: list[dict[str, Any]]) -> Path:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["case", "patient", *table.labels.values(), "mean", "note"])
+        writer.writeheader()
+        writer.writerows(
+            {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()} for row in rows
+        )
+    return path
+
+
+def _write_dice_json(table: ScoreTable, path: Path, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> Path:
+    counts = {"count": len(rows), "patients": len(set(table.patients.values()))}
+    summary = {
+        name: {key: None if np.isnan(value) else value for key, value in row.items()}  # JSON knows no NaN
+        for name, row in table.summary().items()
+    }
+    content = {"metric": "Dice", **about, **counts, "summary": summary, "cases": rows}
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,116 @@
+"""The grid of an input and the one that a network will see, told from headers alone."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import itk
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, LazyTransform
+from PIL import Image
+
+from pipeline.data.files import PICTURE_SUFFIXES, is_dicom
+from pipeline.dicom import choose, ras_affine, scan
+from pipeline.inferers.undoing import WayBack, way_back
+
+__all__ = ["GridChange", "grid_change", "input_grid"]
+
+_NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".mgz", ".mgh")
+_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_VOLUME = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridChange:
+    """What a preprocessing does to an input's grid.
+
+    Attributes:
+        size: voxels along each axis of the input.
+        channels: of the input.
+        network_size: voxels along each axis of the network's grid.
+        back: the way back.
+        resampled: whether intensities are interpolated on the way.
+    """
+
+    size: tuple[int, ...]
+    channels: int
+    network_size: tuple[int, ...]
+    back: WayBack
+    resampled: bool
+
+
+def input_grid(source: str | Path, *, series: str | None = None) -> tuple[tuple[int, ...], np.ndarray]:
+    """The size and the affine (RAS, mm, shape (4, 4)) of an input, without its voxels.
+
+    Args:
+        source: a volume, a picture, a DICOM file or a folder with a series.
+        series: the DICOM series to take where there are several.
+
+    Raises:
+        InputError: see :func:`pipeline.dicom.choose`; files of other formats raise the errors of their readers.
+    """
+    path = Path(source)
+    if path.is_dir() or is_dicom(path):
+        one = choose(scan(path), series)
+        affine = np.eye(4) if one.frames is None else ras_affine(one.frames.geometry)
+        return (one.columns, one.rows, one.slices), affine
+    name = path.name.lower()
+    if name.endswith(_NIBABEL_SUFFIXES):
+        image = nib.load(path)
+        return tuple(int(n) for n in image.shape[:_VOLUME]), np.asarray(image.affine, dtype=float)
+    if name.endswith(PICTURE_SUFFIXES):
+        with Image.open(path) as picture:
+            return picture.size, np.eye(4)
+    return _itk_grid(path)
+
+
+def grid_change(
+    size: tuple[int, ...], affine: np.ndarray, *, channels: int, preprocessing: Compose, key: str = "image"
+) -> GridChange:
+    """Follow a grid through the spatial transforms of a preprocessing, evaluated lazily on an image without memory.
+
+    Args:
+        size: of the input.
+        affine: of the input, shape (4, 4).
+        channels: of the input.
+        preprocessing: transforms of dictionaries; those that MONAI cannot evaluate lazily do not change a grid.
+        key: of the image.
+
+    Raises:
+        InputError: a transform has no way back, see :func:`pipeline.inferers.undoing.way_back`.
+    """
+    blank = MetaTensor(torch.zeros(()).expand(channels, *size), affine=torch.as_tensor(affine))
+    data: Any = {key: blank}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="anti-aliasing")  # which is not lazy
+        for step in preprocessing.transforms:
+            if isinstance(step, LazyTransform):
+                data = step(data, lazy=True)
+    image = data[key]
+    # The records of pending operations differ from those of applied ones in this entry only.
+    operations = [{**one, "lazy": False} for one in image.pending_operations]
+    network_size = tuple(int(n) for n in image.peek_pending_shape())
+    back = way_back(operations, affine=np.asarray(image.peek_pending_affine()), network_size=network_size)
+    resampled = any(str(one["class"]) in ("SpatialResample", "Resize") for one in operations)
+    return GridChange(size=size, channels=channels, network_size=network_size, back=back, resampled=resampled)
+
+
+def _itk_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if io is None:
+        raise ValueError(f"{path} is of no known format")
+    io.SetFileName(str(path))
+    io.ReadImageInformation()
+    rank = io.GetNumberOfDimensions()
+    axes = np.array([io.GetDirection(axis) for axis in range(rank)]).T * [io.GetSpacing(axis) for axis in range(rank)]
+    affine = np.eye(4)
+    used = min(rank, _VOLUME)
+    affine[:used, :used] = axes[:used, :used]
+    affine[:used, 3] = [io.GetOrigin(axis) for axis in range(used)]
+    return tuple(io.GetDimensions(axis) for axis in range(used)), _RAS_FROM_LPS @ affine

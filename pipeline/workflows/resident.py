@@ -1,0 +1,78 @@
+"""The memory of this process."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["TensorPeak", "resident_bytes", "return_freed_memory"]
+
+_STATUS = Path("/proc/self/status")
+_KIB = 1024
+_IMPORTS_BYTES = 450e6  # torch, MONAI and a bundle, where the system does not tell
+# mallopt(3) of glibc, and its own default.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_DEFAULT_BYTES = 128 * 1024
+
+
+def resident_bytes() -> tuple[float, float]:
+    """The resident memory of this process now, and its peak; an estimate of the first and 0 outside Linux."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return _IMPORTS_BYTES, 0.0
+    values = {name: line.split()[1] for line in lines for name in ("VmRSS", "VmHWM") if line.startswith(f"{name}:")}
+    return float(values.get("VmRSS", 0)) * _KIB, float(values.get("VmHWM", 0)) * _KIB
+
+
+def return_freed_memory() -> None:
+    """Tell glibc to give freed blocks back to the system: the opposite of what runs without a limit ask for."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_BYTES)
+        libc.malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
+class TensorPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The most bytes that tensors made inside a block have at a time.
+
+    Attributes:
+        bytes: that are alive.
+        peak: the most there were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = self.peak = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for one in result if isinstance(result, (list, tuple)) else [result]:
+            if isinstance(one, torch.Tensor):
+                self._note(one.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._alive:
+            return
+        self._alive.add(key)
+        self.bytes += size
+        self.peak = max(self.peak, self.bytes)
+        finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self.bytes -= size
