@@ -41,7 +41,8 @@ def segment(arguments: argparse.Namespace) -> int:
     """Segment what lies at a path."""
     from pipeline.workflows.segment import segment
 
-    return _report_applied("segmented", segment(**_application(arguments)))
+    done = segment(**_application(arguments), max_memory_gb=arguments.max_memory)
+    return _report_applied("segmented", done)
 
 
 def classify(arguments: argparse.Namespace) -> int:

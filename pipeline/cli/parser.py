@@ -56,6 +56,8 @@ def _build_parser() -> _Parser:
 
     sub = verb("segment", commands.segment, "Segment a file, a folder of files, a DICOM series or a folder of series.")
     _add_application(sub, results="the masks")
+    about = "keep to this: a forecast chooses the windows, or the case is refused"
+    sub.add_argument("--max-memory", type=float, metavar="GB", help=about)
 
     about = "Classify a file, a folder of files or a DICOM series: a table and a picture."
     _add_application(verb("classify", commands.classify, about), results="the table and the picture")

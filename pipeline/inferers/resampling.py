@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-__all__ = ["Box", "GridMap", "ObliqueMap", "SeparableMap", "linear_matrix"]
+__all__ = ["Box", "ChainedMap", "GridMap", "ObliqueMap", "SeparableMap", "linear_matrix"]
 
 # The first and one past the last index along each axis.
 Box = tuple[tuple[int, int], ...]
@@ -126,6 +126,29 @@ class ObliqueMap(GridMap):
             parts.append(((2 * position + 1) / (stop - start) - 1).float())
         grid = torch.stack(parts[::-1], dim=-1)[None]  # torch wants the last axis first
         return partial(_grid_sample, grid)
+
+
+class ChainedMap(GridMap):
+    """One map after another, as where a tilted grid was straightened and then resized or cropped.
+
+    Args:
+        first: from the network's grid to one between, whose axes have the order of the network's.
+        second: from there to the input's.
+    """
+
+    def __init__(self, first: GridMap, second: GridMap) -> None:
+        super().__init__(network_size=first.network_size, size=second.size, axes=second.axes)
+        self.first = first
+        self.second = second
+
+    def support(self, box: Box) -> Box:
+        """See :class:`GridMap`."""
+        return self.first.support(self.second.support(box))
+
+    def sampler(self, region: Box, box: Box) -> Sampler:
+        """See :class:`GridMap`."""
+        between = self.second.support(box)
+        return partial(_in_turn, [self.first.sampler(region, between), self.second.sampler(between, box)])
 
 
 def linear_matrix(positions: np.ndarray, size: int) -> sparse.csr_matrix:

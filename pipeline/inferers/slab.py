@@ -10,6 +10,8 @@ from pipeline.inferers.resampling import Box
 
 __all__ = ["Slab"]
 
+_BLOCK = 2**20  # values that are multiplied at a time
+
 
 class Slab:
     """Weighted sums of overlapping windows over a part of a volume, and their weights.
@@ -47,9 +49,14 @@ class Slab:
         place = (along, slice(None), *there)
         part = weight[tuple(here)].to(self._sums.device)
         inside = (slice(None), *here)
-        weighted = logits[inside].to(self._sums.device) * part
-        self._sums[place] += weighted.movedim(self.axis + 1, 0)
-        self._weights[place] += part[None].movedim(self.axis + 1, 0)
+        seen, part = logits[inside].movedim(self.axis + 1, 0), part[None].movedim(self.axis + 1, 0)
+        # Some channels at a time: a product of all would be as large as the network's output.
+        step = max(_BLOCK // part.numel(), 1)
+        sums = self._sums[place]
+        for first in range(0, self.channels, step):
+            channels = slice(first, first + step)
+            sums[:, channels] += seen[:, channels].to(self._sums.device) * part
+        self._weights[place] += part
 
     def finish(self, stop: int) -> None:
         """No window will change what lies before ``stop``: turn the sums into means."""

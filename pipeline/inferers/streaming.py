@@ -13,6 +13,7 @@ from monai.inferers import Inferer, SimpleInferer
 
 from pipeline.errors import InputError
 from pipeline.inferers.deciding import decision
+from pipeline.inferers.shortage import shortage_in_one_line
 from pipeline.inferers.sweep import Sweep, sweeps
 from pipeline.inferers.tally import Tally
 from pipeline.inferers.undoing import WayBack, way_back
@@ -121,8 +122,8 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
             labels, uint8, on the CPU, shape (B, 1, X', Y'[, Z']) on the input's grid, with its affine.
 
         Raises:
-            InputError: an axis of length 0, an operation that cannot be undone here, or a network whose output has
-                another shape than expected or is not finite.
+            InputError: an axis of length 0, an operation that cannot be undone here, a network whose output has
+                another shape than expected or is not finite, or not enough memory.
         """
         if inputs.ndim not in (4, 5) or 0 in inputs.shape:
             expected = "a batch of images (B, C, X, Y[, Z]) without an axis of length 0"
@@ -132,8 +133,9 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
             return self._checked(self.inferer(batch, network, *args, **kwargs), batch)
 
         batched = isinstance(inputs, MetaTensor) and inputs.is_batch
-        images = decollate_batch(inputs) if batched else [_at(inputs, index) for index in range(len(inputs))]
-        results = [self._label(image, predict) for image in images]
+        with shortage_in_one_line(cure="Take smaller values of max_slab_mb and sw_batch_size"):
+            images = decollate_batch(inputs) if batched else [_at(inputs, index) for index in range(len(inputs))]
+            results = [self._label(image, predict) for image in images]
         if len({tuple(one.shape) for one in results}) > 1:
             raise InputError("the inputs of a batch differ in size", cure="Set the batch size to 1")
         if batched:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from pipeline.inferers.resampling import Box, GridMap
 from pipeline.inferers.slab import Slab
 from pipeline.inferers.windows import Windows
 
-__all__ = ["Step", "Sweep", "sweeps"]
+__all__ = ["Demand", "Step", "Sweep", "demand", "sweeps"]
 
 _BYTES = 4  # of a float32
 _BLOCK = 2**20  # values that are interpolated at a time, so that they stay in the processor's cache
@@ -171,3 +172,18 @@ def _tiles(size: tuple[int, ...], pieces: list[int]) -> list[Box]:
 
 def _voxels(box: Box) -> int:
     return int(np.prod([stop - start for start, stop in box]))
+
+
+class Demand(NamedTuple):
+    """What the walks over a volume ask for: windows, one that two tiles need counted twice, and bytes of the slab."""
+
+    windows: int
+    slab_bytes: int
+
+
+def demand(walks: list[Sweep], *, channels: int) -> Demand:
+    """The demand of walks that follow each other; beside the logits the slab holds the sums of their weights."""
+    return Demand(
+        windows=sum(len(step.starts) for walk in walks for step in walk.steps()),
+        slab_bytes=max(walk.slab_bytes for walk in walks) * (channels + 1),
+    )

@@ -13,7 +13,7 @@ from monai.transforms.utils import scale_affine
 from scipy import sparse
 
 from pipeline.errors import InputError
-from pipeline.inferers.resampling import GridMap, ObliqueMap, SeparableMap, linear_matrix
+from pipeline.inferers.resampling import ChainedMap, GridMap, ObliqueMap, SeparableMap, linear_matrix
 
 __all__ = ["WayBack", "way_back"]
 
@@ -66,6 +66,7 @@ class _Chain:
         index_map: from indices of the grid that was reached to the network's, where only axes were moved yet.
         oblique: whether ``index_map`` is an affine that the matrices cannot tell.
         touched: whether the matrices do more than to flip.
+        straight: the way from the network's grid to the one that the oblique step starts from, where that is another.
     """
 
     def __init__(self, size: tuple[int, ...], affine: np.ndarray) -> None:
@@ -76,6 +77,7 @@ class _Chain:
         self.index_map = np.eye(len(size) + 1)
         self.oblique = False
         self.touched = False
+        self.straight: SeparableMap | None = None
 
     def undo(self, operation: Mapping[str, Any]) -> None:
         # The record's keys and classes may be MONAI's enumerations, which are strings.
@@ -95,12 +97,13 @@ class _Chain:
             return SeparableMap(self.matrices, axes=self.axes)
         rank = len(self.size)
         place = [self.axes.index(axis) for axis in range(rank)]
-        return ObliqueMap(
+        oblique = ObliqueMap(
             self.index_map[:, [*place, rank]],
             network_size=self.network_size,
             size=tuple(self.size[one] for one in place),
             axes=self.axes,
         )
+        return oblique if self.straight is None else ChainedMap(self.straight, oblique)
 
     def reorient(self, _name: str, extra: Mapping[str, Any], _original: tuple[int, ...]) -> None:
         rank = len(self.size)
@@ -137,7 +140,7 @@ class _Chain:
             return
         self._refuse_oblique(name)
         if self.touched:
-            raise InputError(f"{name} turned the axes and is not the only interpolation", cure=_DENSE)
+            self._start_from_here(name)
         self.index_map = self.index_map @ matrix
         self.oblique, self.size = True, original
 
@@ -165,6 +168,13 @@ class _Chain:
         if ends[0].any():
             raise InputError(f"{name} added channels", cure=_DENSE)
         self._pad(name, -ends[1:])
+
+    def _start_from_here(self, name: str) -> None:
+        rank = len(self.size)
+        if self.axes != tuple(range(rank)):
+            raise InputError(f"{name} turned the axes before others permuted them", cure=_DENSE)
+        self.straight = SeparableMap(self.matrices, axes=self.axes)
+        self.network_size, self.index_map = self.size, np.eye(rank + 1)
 
     def _scale(self, scales: np.ndarray, offsets: np.ndarray, original: tuple[int, ...]) -> None:
         for axis, (scale, offset) in enumerate(zip(scales, offsets, strict=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pipeline.bundle import run_workflow
 from pipeline.workflows.apply import Applied, applied, open_inference
@@ -11,7 +12,14 @@ __all__ = ["segment"]
 
 
 def segment(
-    source: Path, *, bundle: str | Path, output_dir: Path, series: str | None = None, weights: Path | None = None
+    source: Path,
+    *,
+    bundle: str | Path,
+    output_dir: Path,
+    series: str | None = None,
+    weights: Path | None = None,
+    untilt: bool = False,
+    max_memory_gb: float | None = None,
 ) -> Applied:
     """Segment a file, a folder of files, a DICOM series or a folder of series.
 
@@ -21,12 +29,38 @@ def segment(
         output_dir: gets the files that :class:`pipeline.transforms.SaveSegmentationd` writes for each case.
         series: the DICOM series to take where there are several.
         weights: other weights than the bundle's.
+        untilt: whether to bring DICOM series of a tilted gantry to an upright grid; else they are refused.
+            Masks are brought back to the tilted slices.
+        max_memory_gb: the most resident memory to use, in units of 10 ** 9 bytes. Each case is then forecast from its
+            header, one line of the log, and takes as large a slab and as many windows at a time as fit; see
+            :class:`pipeline.workflows.forecast.MemoryLimit`.
 
     Raises:
         InputError: nothing could be segmented.
     """
+    limit = {} if max_memory_gb is None else {"dataset::transform": _limited(max_memory_gb)}
     workflow = open_inference(
-        source, bundle=bundle, task="segmentation", output_dir=output_dir, series=series, weights=weights
+        source,
+        bundle=bundle,
+        task="segmentation",
+        output_dir=output_dir,
+        series=series,
+        weights=weights,
+        untilt=untilt,
+        **limit,
     )
     run_workflow(workflow, finalize=False)
     return applied(workflow, output_dir)
+
+
+def _limited(max_memory_gb: float) -> dict[str, Any]:
+    """What takes the place of the preprocessing in ``inference.json``."""
+    return {
+        "_target_": "pipeline.workflows.forecast.MemoryLimit",
+        "transform": "@preprocessing",
+        "inferer": "@inferer",
+        "network": "@network",
+        "device": "@device",
+        "series": "@series",
+        "max_memory_gb": max_memory_gb,
+    }

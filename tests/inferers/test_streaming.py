@@ -175,6 +175,19 @@ def test_the_shear_of_a_tilted_grid_comes_back(shear: float) -> None:
         _compare(_standard((1.0, 1.0, 1.5)), _smooth((24, 22, 15)), affine, _network(), **options)
 
 
+@pytest.mark.parametrize("slab", [2048.0, 0.01])
+def test_a_tilted_grid_that_was_then_resized_and_cropped_comes_back(slab: float) -> None:
+    changes = [
+        Resized("image", (20, 23, 18), mode="trilinear", anti_aliasing=True),
+        SpatialPadd("image", (22, 23, 18)),
+        CenterSpatialCropd("image", (19, 21, 15)),
+    ]
+    steps = Compose([*_standard((1.0, 1.0, 1.5), "LPS").transforms, *changes])
+    affine = _affine((0.1, 0.0, 0.05), (0.8, 0.9, 2.0), shear=0.3)
+    options = _WINDOWS | {"out_channels": 4, "max_slab_mb": slab}
+    _compare(steps, _smooth((24, 22, 15)), affine, _network(), **options)
+
+
 def test_an_image_nearly_at_the_spacing_is_left_alone_as_monai_does() -> None:
     affine = _affine((0, 0, 0), (1.0002, 1, 1))
     _compare(_standard((1.0, 1.0, 1.0)), _smooth((21, 22, 15)), affine, _network(), out_channels=4, **_WINDOWS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.planning import Plan
 
-__all__ = ["Config", "compose", "inferer", "labels", "network", "places"]
+__all__ = ["Config", "compose", "dense_inferer", "labels", "network", "places", "streaming_inferer"]
 
 Config = dict[str, Any]
 
@@ -35,17 +35,41 @@ def compose(*steps: Config) -> Config:
     return {"_target_": "Compose", "transforms": list(steps)}
 
 
-def inferer(plan: Plan, *, mirrored: bool) -> Config:
-    """Sliding windows in bfloat16 where it is fast, averaged over the plan's mirror axes if asked."""
-    sliding: Config = {
-        "_target_": "SlidingWindowInferer",
+def dense_inferer(plan: Plan) -> Config:
+    """Sliding windows in bfloat16 where it is fast: logits on the network's grid, which a validation needs."""
+    return _autocast({"_target_": "SlidingWindowInferer", **_windows(plan)})
+
+
+def streaming_inferer(plan: Plan) -> Config:
+    """The same windows, each averaged over the plan's mirror axes: label maps on the input's grid, in bounded memory.
+
+    Each change of the grid that a plan can ask for has its way back in :mod:`pipeline.inferers.undoing`.
+    """
+    streaming: Config = {
+        "_target_": "pipeline.inferers.StreamingInferer",
+        **_windows(plan),
+        "out_channels": plan.channel_count,
+        "values": [0, *(label.value for label in plan.labels)],
+        "skip_below": plan.inference.skip_below,
+        "max_slab_mb": plan.inference.max_slab_mb,
+    }
+    if plan.inference.mirror_axes:
+        streaming["inferer"] = {
+            "_target_": "pipeline.inferers.MirroredInferer",
+            "inferer": {"_target_": "SimpleInferer"},
+            "axes": list(plan.inference.mirror_axes),
+        }
+    return _autocast(streaming)
+
+
+def _windows(plan: Plan) -> Config:
+    return {
         "roi_size": list(plan.preprocessing.window),
         "sw_batch_size": plan.inference.window_batch,
         "overlap": plan.inference.overlap,
         "mode": "gaussian",
     }
-    inferer: Config = {"_target_": "pipeline.inferers.AutocastInferer", "inferer": sliding}
-    if mirrored and plan.inference.mirror_axes:
-        axes = list(plan.inference.mirror_axes)
-        inferer = {"_target_": "pipeline.inferers.MirroredInferer", "inferer": inferer, "axes": axes}
-    return inferer
+
+
+def _autocast(inferer: Config) -> Config:
+    return {"_target_": "pipeline.inferers.AutocastInferer", "inferer": inferer}

@@ -7,12 +7,11 @@ from typing import Literal
 
 from pipeline.bundle.configs.parts import Config, compose, dense_inferer, streaming_inferer
 from pipeline.bundle.configs.transforms import checks, geometry, intensities, loading
-from pipeline.planning import Code, Label, Plan
+from pipeline.planning import Plan
+from pipeline.planning.label_table import segment_arguments
 
 __all__ = ["Classification", "Segmentation", "Task", "task_of"]
 
-# DICOM PS3.16 CID 7150, for labels to which the plan gives no code.
-_ANATOMICAL_STRUCTURE = Code(value="91723000", meaning="Anatomical Structure")
 Use = Literal["training", "validation", "evaluation", "inference"]
 _PREDICTION_AND_LABEL = "$monai.handlers.from_engine(['pred', 'label'])"
 
@@ -147,7 +146,7 @@ class Segmentation(Task):
                 "_target_": "pipeline.transforms.SaveSegmentationd",
                 "keys": ["pred"],
                 "output_dir": "@output_dir",
-                "segments": [_segment(label) for label in self.plan.labels],
+                "segments": [segment_arguments(label) for label in self.plan.labels],
                 "algorithm": self.plan.title,
                 "version": self.plan.version,
                 "cases": "@cases",
@@ -156,7 +155,8 @@ class Segmentation(Task):
 
     def table(self) -> Config:
         """See :class:`Task`."""
-        return {"_target_": "pipeline.evaluation.ScoreTable", "labels": "@labels"}
+        tolerances = {str(label.value): label.tolerance_mm for label in self.plan.labels}
+        return {"_target_": "pipeline.evaluation.ScoreTable", "labels": "@labels", "tolerance_mm": tolerances}
 
     def scoring(self) -> Config:
         """See :class:`Task`."""
@@ -165,7 +165,8 @@ class Segmentation(Task):
     def report(self) -> Config:
         """See :class:`Task`."""
         return {"_target_": "pipeline.evaluation.report_scores", "table": "@scores", "failures": "$@failures.reasons",
-                "folder": "@output_dir", "subset": "@subset", "patients": "$@split.patients()"}  # fmt: skip
+                "folder": "@output_dir", "subset": "@subset", "patients": "$@split.patients()",
+                "bundle": "@bundle_root", "weights": "@weights", "datalist": "@datalist_file"}  # fmt: skip
 
 
 class Classification(Task):
@@ -247,7 +248,8 @@ class Classification(Task):
         return {"_target_": "pipeline.reports.report_classification", "table": "@scores",
                 "failures": "$@failures.reasons", "folder": "@output_dir", "subset": "@subset",
                 "cases": "@cases", "references": "$@split.references()",
-                "patients": "$@split.patients()"}  # fmt: skip
+                "patients": "$@split.patients()", "bundle": "@bundle_root", "weights": "@weights",
+                "datalist": "@datalist_file"}  # fmt: skip
 
     def predictions(self) -> Config:
         """See :class:`Task`."""
@@ -258,18 +260,3 @@ class Classification(Task):
 def task_of(plan: Plan) -> Task:
     """The parts for a plan's task."""
     return (Classification if plan.task == "classification" else Segmentation)(plan)
-
-
-def _segment(label: Label) -> Config:
-    def code(concept: Code | None) -> list[str]:
-        concept = concept or _ANATOMICAL_STRUCTURE
-        return [concept.value, concept.scheme, concept.meaning]
-
-    return {
-        "value": label.value,
-        "name": label.name,
-        "category": code(label.category),
-        "property_type": code(label.type),
-        "modifier": None if label.modifier is None else code(label.modifier),
-        "color": label.color if label.color is None else list(label.color),
-    }

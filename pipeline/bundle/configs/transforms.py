@@ -17,14 +17,13 @@ _UPSAMPLING: dict[int, Config] = {2: {"upsample_mode": "bilinear"}, 3: {}}  # MO
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def loading(plan: Plan, *, label: bool, series: str | None = None) -> list[Config]:
+def loading(plan: Plan, *, label: bool, series: str | None = None, untilt: str | None = None) -> list[Config]:
     """Load the image and, where there is one, the label map with medpipe's reader, channel first."""
-    reader: Config = {"_target_": _READER}
-    if series is not None:
-        reader["series"] = series
+    given = {"series": series, "untilt": untilt}
+    reader: Config = {"_target_": _READER, **{key: value for key, value in given.items() if value is not None}}
     label = label and not _outlines(plan)  # those wait for the grid of a sound image, see checks
     if plan.dimensions == 3:  # noqa: PLR2004
-        return [_load(["image", "label"] if label else ["image"], reader if series else _READER)]
+        return [_load(["image", "label"] if label else ["image"], reader if len(reader) > 1 else _READER)]
     reader |= {"dimensions": 2, "channels": len(plan.data.channels)}
     masks = {"_target_": _READER, "dimensions": 2, "label": True, "colors": bool(_mask_colors(plan))}
     return [_load(["image"], reader), *([_load(["label"], masks)] if label else [])]
