@@ -321,7 +321,7 @@ def test_conversions(places: Path) -> None:
     labels = write_phantom_labels(make_phantom(1, shape=SHAPE, spacing_mm=SPACING_MM), places / "labels.nii.gz")
     good, odd = ["--reference", str(kinds / "good")], ["--reference", str(kinds / "odd")]
     with listening() as heard:
-        for kind, option in (("seg", []), ("rtstruct", ["--as", "rtstruct"])):
+        for kind, option in (("seg", []), ("rtstruct", ["--kind", "rtstruct"])):
             path = objects / f"{kind}.dcm"
             assert main(["convert", str(labels), str(path), *good, *option, "--verbose"]) == 0
             with silent_pydicom():

@@ -7,6 +7,7 @@ from pipeline.transforms.masks import DecodeMaskd
 from pipeline.transforms.pictures import PictureReader
 from pipeline.transforms.reading import CaseReader
 from pipeline.transforms.saving import SaveSegmentationd
+from pipeline.transforms.spacing import Spacing, Spacingd
 
 __all__ = [
     "CaseReader",
@@ -17,5 +18,7 @@ __all__ = [
     "LoadLabeld",
     "PictureReader",
     "SaveSegmentationd",
+    "Spacing",
+    "Spacingd",
     "UnitRanged",
 ]

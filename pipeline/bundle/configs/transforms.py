@@ -77,7 +77,7 @@ def geometry(plan: Plan, keys: list[str]) -> list[Config]:
     if rules.spacing_mm is not None:
         steps.append(
             {
-                "_target_": "Spacingd",
+                "_target_": "pipeline.transforms.Spacingd",
                 "keys": keys,
                 "pixdim": list(rules.spacing_mm),
                 "mode": ["nearest" if key == "label" else "bilinear" for key in keys],
