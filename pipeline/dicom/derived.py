@@ -37,6 +37,8 @@ _COPIED = ("IssuerOfPatientID", "PatientBirthTime", "EthnicGroup", "PatientSpeci
            "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
            "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight")  # fmt: skip
 
+_LONGEST = {"SH": 16, "LO": 64}  # characters (PS3.5 section 6.2)
+
 
 def labels_on_slices(
     labels: Labels,
@@ -78,7 +80,8 @@ def labels_on_slices(
 def source_headers(stack: Stack, *, first_only: bool = False) -> list[Dataset]:
     """Read the headers of the files of a stack, each once, or of the first alone, their texts decoded.
 
-    What the Patient and General Study Modules must have, if only empty, is added empty.
+    What the Patient and General Study Modules must have, if only empty, is added empty; what is too long for its value
+    representation is cut, because a new object must conform (PS3.2) where its source does not.
     """
     headers = {header.path: header for header in (stack.headers[:1] if first_only else stack.headers)}
     datasets: list[Dataset] = []
@@ -88,10 +91,21 @@ def source_headers(stack: Stack, *, first_only: bool = False) -> list[Dataset]:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in dataset:
                 setattr(dataset, keyword, "")
+        for keyword in (*_MAY_BE_EMPTY, *_COPIED):
+            _shorten(dataset, keyword)
         if "SOPClassUID" not in dataset:  # the file's meta information has it, too
             dataset.SOPClassUID = header.sop_class_uid
         datasets.append(dataset)
     return datasets
+
+
+def _shorten(dataset: Dataset, keyword: str) -> None:
+    if keyword not in dataset or not isinstance(dataset[keyword].value, str):
+        return
+    element = dataset[keyword]
+    longest = _LONGEST.get(element.VR, len(element.value))
+    if len(element.value) > longest:
+        element.value = element.value[:longest].rstrip()
 
 
 def copy_patient_and_study(source: Dataset, derived: Dataset) -> None:

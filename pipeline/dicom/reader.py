@@ -80,7 +80,10 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
         series = choose(scan(img), self.series)
         volume = load(series, untilt=self.untilt)
         array = volume.array.transpose(2, 1, 0)
-        affine = series.frames.ras_affine if series.frames is not None else ras_affine(volume.get_geometry())
+        affine = ras_affine(volume.get_geometry())
+        if series.frames is not None:
+            affine = series.frames.ras_affine
+            series.frames.check(affine)
         meta: dict[str, Any] = {
             MetaKeys.AFFINE.value: affine,
             MetaKeys.ORIGINAL_AFFINE.value: affine.copy(),

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline.dicom.candidates import Candidate, candidates
-from pipeline.dicom.geometry import Stack, TiltError, stack_slices
+from pipeline.dicom.geometry import Stack, TiltError
 from pipeline.dicom.header import Header, read_header
 from pipeline.dicom.loading import load
+from pipeline.dicom.stacking import stack_slices
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:

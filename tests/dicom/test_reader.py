@@ -7,7 +7,8 @@ import torch
 from monai.data import DataLoader, Dataset, decollate_batch, list_data_collate
 from monai.transforms import LoadImaged
 
-from pipeline.dicom import DicomSeriesReader
+from pipeline.data.phantoms import make_phantom, write_phantom_dicom
+from pipeline.dicom import DicomSeriesReader, choose, scan
 from pipeline.errors import InputError
 
 
@@ -98,3 +99,12 @@ def test_suffixes(study):
     assert reader.verify_suffix(study.folder)
     assert reader.verify_suffix(study.files)
     assert not reader.verify_suffix("image.nii.gz")
+
+
+def test_an_affine_that_does_not_lead_back_is_refused(tmp_path):
+    write_phantom_dicom(make_phantom(0, shape=(8, 7, 5), spacing_mm=(1.0, 1.0, 2.0)), tmp_path)
+    stack = choose(scan(tmp_path)).frames
+    stack.check(stack.ras_affine)
+    turned = stack.ras_affine @ np.diag([1, 1, -1, 1])  # the slices in the wrong order
+    with pytest.raises(InputError, match="does not lead back to the slice's position"):
+        stack.check(turned)

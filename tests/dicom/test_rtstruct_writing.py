@@ -418,4 +418,4 @@ def test_real_masks(shared_data, patient, tmp_path):
     assert labels.sum() > 1000
     check(path, labels, meta["affine"], folder / "image")
     np.testing.assert_array_equal(read_rtstruct(path, names={2: ["Läsion"]}, grid=grid), labels)
-    assert errors(path) == [line for line in errors(next((folder / "image").glob("*.dcm"))) if "StudyID" in line]
+    assert errors(path) == []  # although the source's StudyID is longer than it may be
