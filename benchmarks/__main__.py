@@ -1,10 +1,12 @@
 """Run the benchmarks and write their tables to ``benchmarks/README.md``.
 
-``python -m benchmarks IMAGE`` takes any NIfTI volume that the hippocampus bundle can segment.
+``python -m benchmarks IMAGE`` takes any NIfTI volume that the hippocampus bundle can segment; ``--nnunet VENV`` and the
+other options are those of ``benchmarks.whole_pipeline``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -16,6 +18,8 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks import whole_pipeline
 
 ROUNDS = 5
 PHASES = ("import", "load", "network", "save", "rest", "total")
@@ -95,7 +99,11 @@ def page(image: Path) -> str:
 
 def main() -> None:
     """Write the page."""
-    text = page(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image", type=Path)
+    whole_pipeline.arguments(parser)
+    options = parser.parse_args()
+    text = page(options.image) + "\n" + whole_pipeline.section(options)[0]
     Path(__file__).with_name("README.md").write_text(text, encoding="utf-8")
     print(text)
 
