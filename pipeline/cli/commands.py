@@ -99,10 +99,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     if arguments.predictions is not None or arguments.references is not None:
         _only(arguments, ["predictions", "references"], without=["bundle", "data", "subset", "fold", "weights"])
-        names = ["predictions", "references", "labels", "resample", "groups", "by"]
+        names = ["predictions", "references", "labels", "resample", "groups", "by", "images"]
         table, failures = evaluate_folders(output_dir=arguments.output, **_named(arguments, names))
         return _report_failures(failures, len(table.cases) + len(table.unscored))
-    _only(arguments, ["bundle", "data"], without=["labels", "resample"])
+    _only(arguments, ["bundle", "data"], without=["labels", "resample", "images"])
     names = ["bundle", "data", "subset", "fold", "weights", "groups", "by"]
     table, failures = evaluate(output_dir=arguments.output, **_named(arguments, names))
     return _report_failures(failures, len(table.cases))

@@ -152,6 +152,7 @@ def _add_evaluation(sub: _Parser) -> None:
     group.add_argument("--references", type=Path, metavar="DIR", help="files of one name belong together")
     about = 'names of the labels: JSON {"1": "Liver"}, dataset.json or CSV with value,name'
     group.add_argument("--labels", type=Path, metavar="FILE", help=about)
+    group.add_argument("--images", type=Path, metavar="DIR", help="images of the cases, for the report")
     group.add_argument("--resample", action="store_true", help="bring a prediction on another grid to its reference's")
     group = sub.add_argument_group("subgroups")
     group.add_argument("--groups", type=Path, metavar="FILE", help="CSV with a column case or patient")

@@ -27,6 +27,17 @@ class _Table(Protocol):
     ) -> None: ...
 
 
+class _Gallery(Protocol):
+    def add(
+        self,
+        name: str,
+        prediction: npt.NDArray[np.uint8],
+        reference: npt.NDArray[np.uint8],
+        *,
+        affine: npt.NDArray[np.float64] | None,
+    ) -> None: ...
+
+
 class _ClassTable(Protocol):
     def add(
         self, name: str, probabilities: npt.ArrayLike, reference: int | Sequence[int] | None, *, patient: str | None
@@ -39,10 +50,12 @@ class ScoreCases:
     Args:
         table: takes a case's name, prediction and reference label map, patient and spacing, such as
             ``pipeline.evaluation.ScoreTable``.
+        gallery: takes what a report will show, such as ``pipeline.reports.html.CaseGallery``.
     """
 
-    def __init__(self, *, table: _Table) -> None:
+    def __init__(self, *, table: _Table, gallery: _Gallery | None = None) -> None:
         self.table = table
+        self.gallery = gallery
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator whose postprocessing leaves ``pred`` and ``label`` as label maps on one grid."""
@@ -54,6 +67,9 @@ class ScoreCases:
             maps = _label_map(output["pred"]), _label_map(output["label"])
             spacing = _spacing_mm(output["label"])
             self.table.add(case["name"], *maps, patient=case.get("patient"), spacing_mm=spacing)
+            if self.gallery is not None:
+                affine = None if spacing is None else np.asarray(output["label"].affine, dtype=np.float64)
+                self.gallery.add(case["name"], *maps, affine=affine)
 
 
 class ScoreClasses:

@@ -55,10 +55,10 @@ class HighestLogit(Decision):
 
     def __init__(self, values: Sequence[int], *, confidence: bool = False) -> None:
         self.highest = max(values)
-        self.values = torch.tensor(tuple(values), dtype=torch.uint8)
+        self.values = tuple(values)
         self._with_confidence = confidence
         self._best: torch.Tensor | None = None
-        self._channel = self._sum = torch.empty(0)
+        self._labels = self._sum = torch.empty(0)
 
     def begin(self) -> None:
         """See :class:`Decision`."""
@@ -66,22 +66,21 @@ class HighestLogit(Decision):
 
     def show(self, first: int, logits: torch.Tensor) -> None:
         """See :class:`Decision`."""
-        highest, channel = logits.max(dim=0)
-        channel = channel + first
-        if self._best is None:
-            self._best, self._channel = highest, channel
+        for value, logit in zip(self.values[first:], logits, strict=False):
+            if self._best is None:
+                self._best = logit.clone()
+                self._labels = torch.full(logit.shape, value, dtype=torch.uint8, device=logit.device)
+                self._sum = torch.ones_like(logit) if self._with_confidence else self._sum
+                continue
+            self._labels.masked_fill_(logit > self._best, value)
+            before = self._best.clone() if self._with_confidence else self._best
+            torch.maximum(self._best, logit, out=self._best)
             if self._with_confidence:
-                self._sum = torch.exp(logits - highest).sum(dim=0)
-            return
-        better = highest > self._best
-        best = torch.where(better, highest, self._best)
-        if self._with_confidence:
-            self._sum = self._sum * torch.exp(self._best - best) + torch.exp(logits - best).sum(dim=0)
-        self._best, self._channel = best, torch.where(better, channel, self._channel)
+                self._sum = self._sum * torch.exp(before - self._best) + torch.exp(logit - self._best)
 
     def labels(self) -> torch.Tensor:
         """See :class:`Decision`."""
-        return self.values.to(self._channel.device)[self._channel]
+        return self._labels
 
     def confidence(self) -> torch.Tensor:
         """See :class:`Decision`; 1 / sum of exp(logit - highest), added up as the channels come."""

@@ -11,6 +11,7 @@ from pipeline.evaluation import ScoreTable, provenance
 from pipeline.evaluation.folders import label_names, match_folders, score_folders
 from pipeline.evaluation.groups import Groups, group_text, read_groups, write_groups
 from pipeline.evaluation.label_maps import read_label_names
+from pipeline.reports.html import report_evaluation, report_folders
 
 __all__ = ["evaluate", "evaluate_folders"]
 
@@ -65,6 +66,9 @@ def evaluate(
     if chosen is not None:
         made_by = provenance(bundle=parsed("bundle_root"), weights=parsed("weights"), datalist=parsed("datalist_file"))
         _write_groups(parsed("scores"), chosen, Path(parsed("output_dir")), {"subset": parsed("subset"), **made_by})
+        if "gallery" in workflow.parser:  # once more, now with the groups
+            names = {"table": "scores", "gallery": "gallery", "folder": "output_dir", "cases": "cases"}
+            report_evaluation(**{name: parsed(entry) for name, entry in names.items()}, weights=parsed("weights"))
     return parsed("scores"), dict(parsed("failures").reasons)
 
 
@@ -77,6 +81,7 @@ def evaluate_folders(
     resample: bool = False,
     groups: Path | None = None,
     by: str | None = None,
+    images: Path | None = None,
 ) -> tuple[ScoreTable, dict[str, str]]:
     """Every measure of a folder of label maps against a folder of references, without a bundle.
 
@@ -89,6 +94,7 @@ def evaluate_folders(
         resample: bring a prediction on another grid to that of its reference, instead of refusing it.
         groups: see :func:`evaluate`; where it has a column ``patient``, intervals are over patients instead of cases.
         by: the column of the groups.
+        images: folder of the cases' images, for the report.
 
     Returns:
         The table and the reason for each case that failed; see :func:`pipeline.evaluation.folders.score_folders`.
@@ -116,6 +122,7 @@ def evaluate_folders(
     logger.info("%s\nwrote %s", table.text(), " and ".join(map(str, files)))
     if chosen is not None:
         _write_groups(table, chosen, output_dir.expanduser(), about)
+    report_folders(table=table, found=found, folder=output_dir, images=images)
     return table, failures
 
 

@@ -61,7 +61,14 @@ def _evaluate(folders: tuple[Path, Path], **options: object) -> tuple[ScoreTable
 def test_two_folders_are_scored_as_simpleitk_does(folders: tuple[Path, Path]) -> None:
     table, failures, output = _evaluate(folders)
     assert failures == {}
-    assert sorted(path.name for path in output.iterdir()) == ["dice.csv", "dice.json", "metrics.csv", "summary.json"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "dice.csv",
+        "dice.json",
+        "metrics.csv",
+        "plots",
+        "report.html",
+        "summary.json",
+    ]
     assert table.labels == {1: "label 1", 2: "label 2"}
     for (case, label), row in _rows(output).items():
         images = [sitk.ReadImage(str(folder / f"{case}.nii.gz")) == int(label[-1]) for folder in folders]

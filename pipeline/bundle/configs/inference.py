@@ -50,6 +50,7 @@ def evaluate_config(plan: Plan) -> Config:
         "subset": "test",
         "failures": {"_target_": "pipeline.data.CaseFailures"},
         "scores": task.table(),
+        **task.evaluation(),
         "cases": "$@split.select(@subset, @fold)",
         "validate::preprocessing": compose(*task.preprocessing("evaluation")),
         "validate::dataset": _surviving("@validate::preprocessing"),
@@ -69,7 +70,7 @@ def evaluate_config(plan: Plan) -> Config:
             inferer="@validate::inferer",
         ),
         "initialize": [_CHECK],
-        "run": ["$@validate::evaluator.run()", task.report()],
+        "run": ["$@validate::evaluator.run()", *task.report()],
         "finalize": ["$@failures.finish()"],
     }
 

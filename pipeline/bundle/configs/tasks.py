@@ -80,8 +80,12 @@ class Task(ABC):
         """The handler that fills it."""
 
     @abstractmethod
-    def report(self) -> Config:
+    def report(self) -> list[Config]:
         """What ends an evaluation."""
+
+    def evaluation(self) -> Config:
+        """Further entries of ``evaluate.json``."""
+        return {}
 
     def predictions(self) -> Config | None:
         """What ends an inference, beyond the files of the cases."""
@@ -160,13 +164,21 @@ class Segmentation(Task):
 
     def scoring(self) -> Config:
         """See :class:`Task`."""
-        return {"_target_": "pipeline.handlers.ScoreCases", "table": "@scores"}
+        return {"_target_": "pipeline.handlers.ScoreCases", "table": "@scores", "gallery": "@gallery"}
 
-    def report(self) -> Config:
+    def evaluation(self) -> Config:
+        """See :class:`Task`: the label maps of the cases that the report shows."""
+        return {"gallery": {"_target_": "pipeline.reports.html.CaseGallery"}}
+
+    def report(self) -> list[Config]:
         """See :class:`Task`."""
-        return {"_target_": "pipeline.evaluation.report_scores", "table": "@scores", "failures": "$@failures.reasons",
-                "folder": "@output_dir", "subset": "@subset", "patients": "$@split.patients()",
-                "bundle": "@bundle_root", "weights": "@weights", "datalist": "@datalist_file"}  # fmt: skip
+        return [
+            {"_target_": "pipeline.evaluation.report_scores", "table": "@scores", "failures": "$@failures.reasons",
+             "folder": "@output_dir", "subset": "@subset", "patients": "$@split.patients()",
+             "bundle": "@bundle_root", "weights": "@weights", "datalist": "@datalist_file"},
+            {"_target_": "pipeline.reports.html.report_evaluation", "table": "@scores", "gallery": "@gallery",
+             "folder": "@output_dir", "cases": "@cases", "weights": "@weights"},
+        ]  # fmt: skip
 
 
 class Classification(Task):
@@ -243,13 +255,15 @@ class Classification(Task):
         """See :class:`Task`."""
         return {"_target_": "pipeline.handlers.ScoreClasses", "table": "@scores"}
 
-    def report(self) -> Config:
+    def report(self) -> list[Config]:
         """See :class:`Task`."""
-        return {"_target_": "pipeline.reports.report_classification", "table": "@scores",
-                "failures": "$@failures.reasons", "folder": "@output_dir", "subset": "@subset",
-                "cases": "@cases", "references": "$@split.references()",
-                "patients": "$@split.patients()", "bundle": "@bundle_root", "weights": "@weights",
-                "datalist": "@datalist_file"}  # fmt: skip
+        return [
+            {"_target_": "pipeline.reports.report_classification", "table": "@scores",
+             "failures": "$@failures.reasons", "folder": "@output_dir", "subset": "@subset",
+             "cases": "@cases", "references": "$@split.references()",
+             "patients": "$@split.patients()", "bundle": "@bundle_root", "weights": "@weights",
+             "datalist": "@datalist_file"}
+        ]  # fmt: skip
 
     def predictions(self) -> Config:
         """See :class:`Task`."""
