@@ -126,11 +126,12 @@ def _add_training(sub: _Parser) -> None:
     sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
     about = "folder for weights and curves (default: the bundle; for one of medpipe's own, BUNDLE_training)"
     sub.add_argument("-o", "--output", type=Path, metavar="OUT", help=about)
-    sub.add_argument("--epochs", type=int)
+    sub.add_argument("--epochs", type=int, metavar="N")
     sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")
     sub.add_argument("--batch-size", type=int)
     sub.add_argument("--learning-rate", type=float)
-    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    about = "the fold that validates (default 0); all trains on every fold"
+    sub.add_argument("--fold", type=fold, metavar="K", help=about)
     sub.add_argument("--seed", type=int)
     sub.add_argument("--imagenet-weights", type=Path, metavar="FILE", help="state dict with torchvision's key names")
     sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
@@ -194,3 +195,8 @@ def _add_deidentification(sub: _Parser) -> None:
     sub.add_argument("--key", type=Path, metavar="FILE", help="a secret, by which several runs give the same new UIDs")
     sub.add_argument("--uid-map", type=Path, metavar="FILE", help="old and new UIDs; whoever has it can trace back")
     sub.add_argument("--prefix", default="subject", help="of the pseudonyms (default: subject)")
+
+
+def fold(text: str) -> int | str:
+    """The number of a fold, or ``all``; argparse names a wrong value by this function's name."""
+    return text if text == "all" else int(text)

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from pipeline.writing import whole_file
 __all__ = ["DataSplit"]
 
 FORMAT_VERSION = 1
+ALL = "all"
+"""In place of a fold: no fold is left out of the training."""
+
+Fold: TypeAlias = "int | str"
 _MIN_FOLDS = 2
 
 logger = logging.getLogger(__name__)
@@ -78,12 +82,14 @@ class DataSplit:
             cases = find_classified(dataset_dir, classes, multi_label=multi_label)
         self.cases: list[Case] = [{**case, "patient": _patient(case, pattern)} for case in cases]
         self._listed: dict[str, Case] = {}
+        self._fold: Fold | None = None  # that the weights beside the datalist left out, where it says so
         self._place = self._read_places()
-        self._dealt = False
+        self._changed = False
 
-    def training(self, fold: int) -> list[Case]:
-        """The cases of all folds but one, dealt now if this folder's cases were not dealt before."""
+    def training(self, fold: Fold) -> list[Case]:
+        """The cases of all folds but one, or of ``all``, dealt now if this folder's cases were not dealt before."""
         self._open_fold(fold)
+        self._changed, self._fold = self._changed or fold != self._fold, fold
         unlisted = len(self._placed(lambda place: place is None))
         if unlisted:
             logger.warning(
@@ -94,10 +100,10 @@ class DataSplit:
             )
         return self._placed(lambda place: place not in (None, "test", fold))
 
-    def validation(self, fold: int) -> list[Case]:
-        """The cases of one fold."""
+    def validation(self, fold: Fold) -> list[Case]:
+        """The cases of one fold; with ``all``, which leaves none out, those of fold 0, which tell the course alone."""
         self._open_fold(fold)
-        return self._placed(lambda place: place == fold)
+        return self._placed(lambda place: place == (0 if fold == ALL else fold))
 
     def held_out(self) -> list[Case]:
         """The cases that no training used: the test part, and cases of patients that the datalist does not name."""
@@ -117,8 +123,15 @@ class DataSplit:
             )
         return cases
 
-    def select(self, split: str, fold: int = 0) -> list[Case]:
-        """Cases by the name of their part: ``test`` (held out), ``validation``, ``training`` or ``all``."""
+    def select(self, split: str, fold: Fold = 0) -> list[Case]:
+        """Cases by the name of their part: ``test`` (held out), ``validation``, ``training`` or ``all``.
+
+        Raises:
+            InputError: there is no such part, it is empty, or the weights were trained on the fold that shall validate.
+        """
+        if split == "validation" and self._fold is not None and self._fold != fold:
+            cure = "Give --subset test" if self._fold == ALL else f"Give --fold {self._fold}, or --subset test"
+            raise InputError(f"the weights were trained on fold {fold}", where=self.datalist_file, cure=cure)
         if split == "all":
             return self.cases
         parts: dict[str, Callable[[], list[Case]]] = {
@@ -141,7 +154,7 @@ class DataSplit:
     def _placed(self, wanted: Any) -> list[Case]:
         return [case for case in self.cases if wanted(self._place.get(case["name"]))]
 
-    def _open_fold(self, fold: int) -> None:
+    def _open_fold(self, fold: Fold) -> None:
         """Deal if needed; then no image may be on both sides of the fold."""
         self._tell_apart()
         self._deal_if_new()
@@ -163,10 +176,11 @@ class DataSplit:
             if content is not None and content_of(case) != content:
                 self._place.pop(case["name"], None)
 
-    def _check_fold(self, fold: int) -> None:
+    def _check_fold(self, fold: Fold) -> None:
         folds = {place for place in self._place.values() if place != "test"}
-        if fold not in folds:
-            raise InputError(f"no fold {fold}", where=self.datalist_file, expected=f"one of {sorted(folds, key=str)}")
+        if fold not in folds | {ALL}:
+            expected = f"one of {sorted(folds, key=str)}, or all"
+            raise InputError(f"no fold {fold}", where=self.datalist_file, expected=expected)
 
     def _read_places(self) -> dict[str, int | str]:
         if not self.datalist_file.is_file():
@@ -175,6 +189,7 @@ class DataSplit:
             content = json.loads(self.datalist_file.read_text(encoding="utf-8"))
             place: dict[str, int | str] = {entry["name"]: "test" for entry in content["test"]}
             place.update({entry["name"]: int(entry["fold"]) for entry in content["training"]})
+            self._fold = content.get("fold")
             self._listed = {entry["name"]: entry for entry in (*content["test"], *content["training"])}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("is not a datalist", where=self.datalist_file, got=repr(error)) from None
@@ -203,7 +218,7 @@ class DataSplit:
             place.update(dict.fromkeys(order[:tested], "test"))
             place.update({owner: i % self.folds for i, owner in enumerate(order[tested:])})
         self._place = {case["name"]: place[owner] for owner, cases in owners.items() for case in cases}
-        self._listed, self._dealt = {}, True
+        self._listed, self._changed = {}, True
 
     def _owners(self) -> dict[str, list[Case]]:
         """The cases that must stay together, by a patient's name: one patient's, and exact copies of each other."""
@@ -218,12 +233,12 @@ class DataSplit:
         return owners
 
     def save(self) -> None:
-        """Write the deal, if it is a new one; whole or not at all.
+        """Write the deal and the fold that was left out, if they are new; whole or not at all.
 
         Raises:
             InputError: the file cannot be written.
         """
-        if not self._dealt:
+        if not self._changed:
             return
 
         def entry(case: Case) -> Case:
@@ -237,6 +252,7 @@ class DataSplit:
             "format_version": FORMAT_VERSION,
             "seed": self.seed,
             "folds": self.folds,
+            "fold": self._fold,
             "test": [entry(case) for case in self._placed(lambda place: place == "test")],
             "training": [
                 {**entry(case), "fold": self._place[case["name"]]}
@@ -245,7 +261,7 @@ class DataSplit:
         }
         with whole_file(self.datalist_file) as temporary:
             temporary.write_text(_one_line_each(content), encoding="utf-8")
-        self._dealt = False
+        self._changed = False
 
 
 def _one_line_each(content: dict[str, Any]) -> str:

@@ -157,6 +157,7 @@ class Training(Section):
         samples_per_case: patches that an image gives per epoch.
         foreground_fraction: share of patches centred on foreground; None crops anywhere.
         freeze_backbone: train the head alone, of a network that can (``MobileNetV2``), from weights that are given.
+        fold: the fold that validates; ``all`` trains on every fold, so that only the test part is left to score.
         label_smoothing: share of a class's probability that the loss of a classification spreads over all classes.
     """
 
@@ -178,7 +179,7 @@ class Training(Section):
     freeze_backbone: bool = False
     label_smoothing: Fraction = 0.0
     seed: int = 0
-    fold: Annotated[int, Field(ge=0)] = 0
+    fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     augmentation: Augmentation = Augmentation()
 
 

@@ -112,3 +112,31 @@ def test_a_wrong_fold_part_or_file(tmp_path: Path) -> None:
     (root / "datalist.json").write_text("{}")
     with pytest.raises(InputError, match="is not a datalist"):
         _split(root)
+
+
+def test_weights_of_all_folds_have_no_validation_part(tmp_path: Path) -> None:
+    root = _data_set(tmp_path, [f"c{i:02}" for i in range(12)])
+    split = _split(root)
+    training = _names(split.training("all"))
+    split.save()
+    again = _split(root)
+    test = _names(again.held_out())
+    assert training | test == {f"c{i:02}" for i in range(12)}
+    assert not training & test
+    assert _names(split.validation("all")) < training
+    with pytest.raises(InputError, match=r"the weights were trained on fold 1\. Give --subset test"):
+        again.select("validation", 1)
+
+
+def test_a_fold_that_was_trained_on_does_not_validate(tmp_path: Path) -> None:
+    root = _data_set(tmp_path, [f"c{i:02}" for i in range(12)])
+    split = _split(root)
+    split.training(2)
+    split.save()
+    again = _split(root)
+    assert _names(again.select("validation", 2)) == _names(split.validation(2))
+    with pytest.raises(InputError, match=r"the weights were trained on fold 0\. Give --fold 2"):
+        again.select("validation", 0)
+    again.training(0)  # another training in the same place
+    again.save()
+    assert _names(_split(root).select("validation", 0)) == _names(split.validation(0))
