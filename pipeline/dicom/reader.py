@@ -39,7 +39,8 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
     without ``untilt``.
 
     Args:
-        series: which series to read where there are several: its UID, number or description.
+        series: which series to read where there are several: its UID, number or description, with "/2" after it for
+            the second of its volumes.
         untilt: whether to bring a series of a tilted gantry to an upright grid.
     """
 
