@@ -1,16 +1,20 @@
 """DICOM in and out: series with their geometry judged, a MONAI reader, and contours and segmentation objects."""
 
+from typing import TYPE_CHECKING, Any
+
 from pipeline.dicom.geometry import ras_affine
 from pipeline.dicom.grid import Grid
 from pipeline.dicom.label_objects import read_labels, referenced_series
 from pipeline.dicom.label_volume import LabelVolume, read_segmentation
 from pipeline.dicom.measurement_report import write_measurement_report
-from pipeline.dicom.reader import DicomSeriesReader
 from pipeline.dicom.rtstruct import read_rtstruct
 from pipeline.dicom.rtstruct_writing import write_rtstruct
 from pipeline.dicom.segmentation import Algorithm, Segment, write_segmentation
 from pipeline.dicom.segments import read_segments
 from pipeline.dicom.series import Scan, Series, choose, load, scan
+
+if TYPE_CHECKING:
+    from pipeline.dicom.reader import DicomSeriesReader
 
 __all__ = [
     "Algorithm",
@@ -33,3 +37,12 @@ __all__ = [
     "write_rtstruct",
     "write_segmentation",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the reader when it is asked for: it needs MONAI, whose import takes longer than to look at a study."""
+    if name == "DicomSeriesReader":
+        from pipeline.dicom.reader import DicomSeriesReader
+
+        return DicomSeriesReader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,6 @@ from rich.table import Table
 from pipeline.data.files import IMAGE_SUFFIXES, is_dicom
 from pipeline.dicom import ras_affine, scan
 from pipeline.errors import InputError, one_line
-from pipeline.transforms import CaseReader
 
 __all__ = ["Finding", "inspect", "print_findings"]
 
@@ -130,6 +129,8 @@ def _image(file: Path, root: Path) -> Finding:
     suffix = next(suffix for suffix in IMAGE_SUFFIXES if file.name.lower().endswith(suffix))
     kind = {".nii": "NIfTI", ".nii.gz": "NIfTI"}.get(suffix, suffix[1:].upper())
     try:
+        from pipeline.transforms import CaseReader  # MONAI's import takes longer than to look at a study
+
         reader = CaseReader()
         array, meta = reader.get_data(reader.read(file))
     except InputError as error:

@@ -23,7 +23,7 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def add(self, name: str, prediction: Any, reference: Any, *, patient: str | None) -> None:
+    def add(self, name: str, prediction: Any, reference: Any, *, patient: str | None, spacing_mm: Any) -> None:
         self.rows[name] = (np.asarray(prediction), np.asarray(reference))
 
 
