@@ -132,14 +132,8 @@ def applied(workflow: ConfigWorkflow, output_dir: Path) -> Applied:
 
 def _check_task(root: Path, task: str) -> None:
     """Refuse a bundle whose ``metadata.json`` names the other task; its ``task`` is free text, and may name none."""
-    file = root / "configs" / "metadata.json"
-    if not file.is_file():
-        return
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("is not valid JSON", where=file, got=error) from None
-    stated = str(content.get("task", "")).lower() if isinstance(content, dict) else ""
+    content = _entries(root / "configs" / "metadata.json")
+    stated = "" if content is None else str(content.get("task", "")).lower()
     for other, verb in _VERBS.items():
         if other != task and other in stated and task not in stated:
             raise InputError(f"is a {other} bundle", where=root.name, cure=f"Run: medpipe {verb}")
@@ -148,12 +142,18 @@ def _check_task(root: Path, task: str) -> None:
 def _check_untilt(root: Path) -> None:
     """Refuse a bundle that does not read ``untilt``: it would refuse tilted series, and ask for ``--untilt`` again."""
     file = root / "configs" / "inference.json"
+    content = _entries(file)
+    if content is not None and "untilt" not in content:
+        cure = f"Build it again with: medpipe build {root.name}, or leave --untilt out"
+        raise InputError("has no entry untilt", where=file, cure=cure)
+
+
+def _entries(file: Path) -> dict[str, Any] | None:
+    """What a JSON file holds, nothing where it is no mapping, and None where there is no such file."""
     if not file.is_file():
-        return
+        return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError("is not valid JSON", where=file, got=error) from None
-    if not (isinstance(content, dict) and "untilt" in content):
-        cure = f"Build it again with: medpipe build {root.name}, or leave --untilt out"
-        raise InputError("has no entry untilt", where=file, cure=cure)
+    return content if isinstance(content, dict) else {}
