@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import JPEG2000Lossless
 
+from benchmarks.bounded_memory import peak_mb
 from pipeline.data.phantoms import Phantom, make_phantom, write_phantom_dicom
 
 SHAPE = (512, 512, 300)
@@ -85,11 +85,11 @@ READERS: dict[str, Callable[[], Callable[[str], Any]]] = {
 def _measure(name: str, folder: str) -> None:
     """Print seconds and MB of memory that one reading takes, imports apart."""
     read = READERS[name]()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()  # of this process: getrusage has the parent's before the start
     began = time.perf_counter()
     kept = read(folder)
     seconds = time.perf_counter() - began
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    megabytes = peak_mb() - before
     del kept
     print(json.dumps([seconds, megabytes]))
 
@@ -112,7 +112,7 @@ def _table(folder: Path, names: list[str], rounds: int) -> list[str]:
     for _ in range(rounds):
         for name in names:
             runs[name].append(_in_a_process(name, folder))
-    lines = ["| reader | seconds | extra memory (MB) |", "|---|---:|---:|"]
+    lines = ["| reader | seconds | memory (MB) |", "|---|---:|---:|"]
     for name, values in runs.items():
         seconds, megabytes = (statistics.median(column) for column in zip(*values, strict=True))
         lines.append(f"| {name} | {seconds:.2f} | {megabytes:.0f} |")
