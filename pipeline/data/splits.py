@@ -129,7 +129,7 @@ class DataSplit:
         Raises:
             InputError: there is no such part, it is empty, or the weights were trained on the fold that shall validate.
         """
-        if split == "validation" and self._fold is not None and self._fold != fold:
+        if split == "validation" and (self._fold == ALL or self._fold not in (None, fold)):
             cure = "Give --subset test" if self._fold == ALL else f"Give --fold {self._fold}, or --subset test"
             raise InputError(f"the weights were trained on fold {fold}", where=self.datalist_file, cure=cure)
         if split == "all":

@@ -126,6 +126,8 @@ def test_weights_of_all_folds_have_no_validation_part(tmp_path: Path) -> None:
     assert _names(split.validation("all")) < training
     with pytest.raises(InputError, match=r"the weights were trained on fold 1\. Give --subset test"):
         again.select("validation", 1)
+    with pytest.raises(InputError, match=r"the weights were trained on fold all\. Give --subset test"):
+        again.select("validation", "all")
 
 
 def test_a_fold_that_was_trained_on_does_not_validate(tmp_path: Path) -> None:
