@@ -1,15 +1,16 @@
-"""Keep freed memory: networks free and allocate the same large tensors at every step."""
+"""What glibc does with freed memory: networks free and allocate the same large tensors at every step."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "return_freed_memory"]
 
-# mallopt(3) of glibc, and what to keep: a GiB, or blocks of that size.
+# mallopt(3) of glibc, what to keep (a GiB, or blocks of that size), and its own default.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
+_DEFAULT_BYTES = 128 * 1024
 
 
 def keep_freed_memory() -> bool:
@@ -21,10 +22,20 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it was done; it is not on systems without glibc, whose allocators behave differently.
     """
+    return _set_thresholds(_KEPT_BYTES)
+
+
+def return_freed_memory() -> None:
+    """Tell glibc to give freed blocks back to the system: the opposite, for runs that must keep to a limit."""
+    if _set_thresholds(_DEFAULT_BYTES):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _set_thresholds(size: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
+    return bool(mallopt(_M_MMAP_THRESHOLD, size)) and bool(mallopt(_M_TRIM_THRESHOLD, size))

@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeline.dicom.geometry import Stack
     from pipeline.dicom.series import Series
 
 __all__ = ["Bools", "Floats", "Grid", "LabelNames", "Labels", "check_frame_of_reference", "find_names", "overlay",
@@ -55,13 +56,17 @@ class Grid:
         """
         if series.problem is not None or series.frames is None:
             raise InputError(series.problem or "the series has no slices")
-        geometry = series.frames.geometry
-        slices, rows, columns = geometry.spatial_shape
+        return cls.of_stack(series.frames)
+
+    @classmethod
+    def of_stack(cls, stack: Stack) -> Grid:
+        """Return the grid of the slices as acquired; of a tilted gantry, it is sheared."""
+        slices, rows, columns = stack.geometry.spatial_shape
         return cls(
             shape=(columns, rows, slices),
-            affine=series.frames.ras_affine,
-            frame_of_reference_uid=str(geometry.frame_of_reference_uid or ""),
-            series_uid=series.series_uid,
+            affine=stack.ras_affine,
+            frame_of_reference_uid=str(stack.geometry.frame_of_reference_uid or ""),
+            series_uid=stack.headers[0].series_uid,
         )
 
     @property

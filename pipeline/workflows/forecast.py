@@ -14,13 +14,14 @@ import torch
 from monai.inferers import Inferer
 from monai.transforms import Compose
 
+from pipeline.bundle.memory import return_freed_memory
 from pipeline.errors import InputError, one_line
 from pipeline.inferers import StreamingInferer
 from pipeline.inferers.sweep import Demand, demand, sweeps
 from pipeline.inferers.windows import Windows
 from pipeline.transforms import CheckImaged
 from pipeline.workflows.grids import GridChange, grid_change, input_grid
-from pipeline.workflows.resident import TensorPeak, resident_bytes, return_freed_memory
+from pipeline.workflows.resident import TensorPeak, resident_bytes
 
 __all__ = ["Forecast", "MemoryLimit", "Probe", "forecast"]
 

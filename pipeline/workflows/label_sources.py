@@ -79,14 +79,7 @@ class Reference:
     @property
     def grid(self) -> Grid:
         """The grid of the slices as acquired; of a tilted gantry, it is sheared."""
-        stack = source_stack(self.series)
-        slices, rows, columns = stack.geometry.spatial_shape
-        return Grid(
-            shape=(columns, rows, slices),
-            affine=stack.ras_affine,
-            frame_of_reference_uid=str(stack.geometry.frame_of_reference_uid or ""),
-            series_uid=self.series.series_uid,
-        )
+        return Grid.of_stack(source_stack(self.series))
 
     def image(self) -> np.ndarray | None:
         """The values of the series on its grid; ``None`` where the gantry was tilted."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -11,14 +9,11 @@ from weakref import finalize
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["TensorPeak", "resident_bytes", "return_freed_memory"]
+__all__ = ["TensorPeak", "resident_bytes"]
 
 _STATUS = Path("/proc/self/status")
 _KIB = 1024
 _IMPORTS_BYTES = 450e6  # torch, MONAI and a bundle, where the system does not tell
-# mallopt(3) of glibc, and its own default.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_DEFAULT_BYTES = 128 * 1024
 
 
 def resident_bytes() -> tuple[float, float]:
@@ -29,19 +24,6 @@ def resident_bytes() -> tuple[float, float]:
         return _IMPORTS_BYTES, 0.0
     values = {name: line.split()[1] for line in lines for name in ("VmRSS", "VmHWM") if line.startswith(f"{name}:")}
     return float(values.get("VmRSS", 0)) * _KIB, float(values.get("VmHWM", 0)) * _KIB
-
-
-def return_freed_memory() -> None:
-    """Tell glibc to give freed blocks back to the system: the opposite of what runs without a limit ask for."""
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_BYTES)
-        libc.malloc_trim(0)
-    except (OSError, AttributeError):
-        return
 
 
 class TensorPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
