@@ -33,7 +33,7 @@ from pipeline.bundle import build_bundle
 from pipeline.cli import main
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom, write_phantom_labels
 from pipeline.dicom import DicomSeriesReader, choose, read_labels, scan
-from pipeline.dicom.deidentification import silent_pydicom
+from pipeline.dicom.deidentification.attributes import silent_pydicom
 from pipeline.workflows.classify import classify
 from pipeline.workflows.deidentify import deidentify
 from pipeline.workflows.evaluate import evaluate

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform
 
 from pipeline.data.files import PICTURE_SUFFIXES
 from pipeline.dicom import Algorithm, Segment, write_segmentation
-from pipeline.dicom.tilt import Shear
+from pipeline.dicom.reading.tilt import Shear
 from pipeline.errors import InputError
 from pipeline.transforms.checks import source_of
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png

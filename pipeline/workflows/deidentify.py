@@ -15,10 +15,10 @@ from pydicom.dataset import Dataset
 from rich.console import Console
 from rich.progress import track
 
-from pipeline.dicom.deidentification import Changes, Dates, deidentify_dataset, silent_pydicom
+from pipeline.dicom.deidentification.attributes import Changes, Dates, deidentify_dataset, silent_pydicom
+from pipeline.dicom.deidentification.intact import PassedOver, object_kind, read_whole
+from pipeline.dicom.deidentification.pseudonyms import Pseudonyms, read_key, read_uid_map, write_uid_map
 from pipeline.dicom.elements import text, whole_number
-from pipeline.dicom.intact import PassedOver, object_kind, read_whole
-from pipeline.dicom.pseudonyms import Pseudonyms, read_key, read_uid_map, write_uid_map
 from pipeline.errors import InputError
 from pipeline.writing import whole_file
 

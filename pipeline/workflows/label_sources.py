@@ -24,10 +24,10 @@ from pipeline.dicom import (
     scan,
 )
 from pipeline.dicom.elements import text, whole_number
-from pipeline.dicom.grid import reading
-from pipeline.dicom.label_volume import TISSUE, read_segment_descriptions
-from pipeline.dicom.placement import place, source_stack
-from pipeline.dicom.tilt import Shear
+from pipeline.dicom.labels.grid import reading
+from pipeline.dicom.labels.volume import TISSUE, read_segment_descriptions
+from pipeline.dicom.reading.tilt import Shear
+from pipeline.dicom.writing.placement import place, source_stack
 from pipeline.errors import InputError
 from pipeline.planning.label_table import segment_arguments
 from pipeline.transforms import CaseReader

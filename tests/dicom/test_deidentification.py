@@ -24,9 +24,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from pipeline.dicom.confidentiality import Action, action_for
-from pipeline.dicom.deidentification import deidentify_dataset, silent_pydicom
-from pipeline.dicom.pseudonyms import Pseudonyms, read_key, read_uid_map, write_uid_map
+from pipeline.dicom.deidentification.attributes import deidentify_dataset, silent_pydicom
+from pipeline.dicom.deidentification.profile import Action, action_for
+from pipeline.dicom.deidentification.pseudonyms import Pseudonyms, read_key, read_uid_map, write_uid_map
 from pipeline.errors import InputError
 
 TABLE = [Tag(tag) for tag in initialize_actions("dicomfields_2026c") if len(tag) == 2]

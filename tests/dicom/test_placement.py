@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.dicom.placement import place
+from pipeline.dicom.writing.placement import place
 from pipeline.errors import InputError
 
 SHAPE = (7, 5, 4)

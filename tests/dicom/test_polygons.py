@@ -5,7 +5,7 @@ import pytest
 from matplotlib.path import Path as Outline
 from scipy.spatial import Delaunay
 
-from pipeline.dicom.polygons import fill_polygons
+from pipeline.dicom.labels.polygons import fill_polygons
 
 SQUARE = np.array([[0.5, 0.5], [4.5, 0.5], [4.5, 5.5], [0.5, 5.5]])
 

@@ -35,7 +35,7 @@ from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import LoadImaged
 
 from pipeline.dicom import DicomSeriesReader, choose, load, scan
-from pipeline.dicom.tilt import Shear
+from pipeline.dicom.reading.tilt import Shear
 from pipeline.errors import InputError
 from pipeline.transforms import CaseReader
 

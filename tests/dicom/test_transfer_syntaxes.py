@@ -10,7 +10,8 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom import uid
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
-from pipeline.dicom import choose, decoding, load, scan
+from pipeline.dicom import choose, load, scan
+from pipeline.dicom.reading import decoding
 from pipeline.errors import InputError
 
 

@@ -14,7 +14,7 @@ from interoperability.label_sources import Frame, frames_of
 from scipy.ndimage import gaussian_filter
 
 from pipeline.dicom import DicomSeriesReader, Segment, write_segmentation
-from pipeline.dicom.rtstruct_writing import write_rtstruct
+from pipeline.dicom.writing.rtstruct import write_rtstruct
 
 ANATOMY = ("123037004", "SCT", "Anatomical Structure")
 SEGMENTS = (

@@ -1,0 +1,1 @@
+"""Labels in: RTSTRUCT and SEG on the grid of their images."""

@@ -1,0 +1,88 @@
+"""Label maps out of whatever DICOM keeps outlines in."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pydicom
+from pydicom.uid import RTStructureSetStorage, SegmentationStorage
+
+from pipeline.dicom.elements import text
+from pipeline.dicom.labels.grid import reading
+from pipeline.dicom.labels.rtstruct import read_rtstruct
+from pipeline.dicom.labels.segments import read_segments
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from pydicom.dataset import Dataset
+
+    from pipeline.dicom.labels.grid import Grid, LabelNames, Labels
+
+__all__ = ["read_labels", "referenced_series"]
+
+_LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
+_SEGMENTATIONS = {str(SegmentationStorage), _LABEL_MAP_SEGMENTATION}
+_KEYWORDS = ["SOPClassUID", "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence"]
+
+_log = logging.getLogger(__name__)
+
+
+def read_labels(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid) -> Labels:
+    """Read an RTSTRUCT or SEG file as a label map.
+
+    Args:
+        path: the file.
+        names: the names of the ROIs or segments of each label value (1 to 255).
+        grid: of the image.
+
+    Returns:
+        uint8, of the grid's shape.
+
+    Raises:
+        InputError: see :func:`read_rtstruct` and :func:`read_segments`; or the file is neither.
+    """
+    path = Path(path)
+    header = _header(path)
+    kind, drawn_on = text(header, "SOPClassUID"), _referenced(header, path)
+    if grid.series_uid and drawn_on and grid.series_uid not in drawn_on:
+        _log.warning("%s: was made on another series (%s) than the image", path, ", ".join(drawn_on))
+    if kind == RTStructureSetStorage:
+        return read_rtstruct(path, names=names, grid=grid)
+    if kind in _SEGMENTATIONS:
+        return read_segments(path, names=names, grid=grid)
+    raise InputError("holds no labels", where=path, expected="an RTSTRUCT or SEG")
+
+
+def referenced_series(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the SeriesInstanceUIDs of the images that an RTSTRUCT (PS3.3 C.8.8.5) or SEG (C.12.1.3) was made on.
+
+    ``choose(scan(folder), referenced_series(path)[0])`` finds the image.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = Path(path)
+    return _referenced(_header(path), path)
+
+
+def _referenced(header: Dataset, path: Path) -> tuple[str, ...]:
+    with reading(path):
+        uids = [text(item, "SeriesInstanceUID") for item in _series_items(header)]
+    return tuple(dict.fromkeys(filter(None, uids)))
+
+
+def _header(path: Path) -> Dataset:
+    with reading(path):
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_KEYWORDS)
+
+
+def _series_items(dataset: Dataset) -> Iterator[Dataset]:
+    yield from dataset.get("ReferencedSeriesSequence") or ()
+    for frame_of_reference in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame_of_reference.get("RTReferencedStudySequence") or ():
+            yield from study.get("RTReferencedSeriesSequence") or ()

@@ -1,0 +1,198 @@
+"""Segments of a DICOM Segmentation (PS3.3 A.51) as labels on the grid of an image."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from highdicom.seg import segread
+
+from pipeline.dicom.elements import text
+from pipeline.dicom.labels.grid import check_frame_of_reference, find_names, overlay, reading
+from pipeline.dicom.reading.geometry import DRIFT_TOLERANCE, JITTER_MM
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pydicom.dataset import Dataset
+
+    from pipeline.dicom.labels.grid import Bools, Floats, Grid, LabelNames, Labels
+
+__all__ = ["Frame", "check_numbers", "frames_of", "held_pixels", "read_segments"]
+
+Indices: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.intp]]"
+
+PLACE_TOLERANCE_VOXEL = 0.01
+"""How far, within its plane, a pixel of a segmentation may lie from the voxel that it is taken for; at least the
+rounding of positions. Across the plane it may lie as far as a slice of the image itself may."""
+
+FRACTION = 0.5
+"""A fractional segment holds a voxel where it has at least this part of MaximumFractionalValue."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The place of one frame (PS3.3 C.7.6.16): LPS mm, and its segment, or None where the pixels tell."""
+
+    number: int
+    segment: int | None
+    position: Floats
+    orientation: Floats
+    spacing: Floats
+
+
+def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, grid: Grid) -> Labels:
+    """Read segments as a label map.
+
+    Nothing is interpolated: each pixel must lie on a voxel, whichever way the frames are turned, or beyond the image.
+    Frames that are not stored are empty. Where labels overlap the later one wins, and the log tells.
+
+    Args:
+        path: a SEG file: BINARY, FRACTIONAL (see :data:`FRACTION`) or LABELMAP (PS3.3 C.8.20.2).
+        names: for each label value the segments, by label in any case or by the code of their property type. With
+            None, each segment has its number for a label.
+        grid: of the image.
+
+    Returns:
+        uint8, of the grid's shape.
+
+    Raises:
+        InputError: the file cannot be read, a label has no segment, a pixel lies between voxels, a segment lies wholly
+            outside the image, or the frame of reference is another.
+    """
+    path = Path(path)
+    with reading(path):
+        seg = segread(path)
+        check_frame_of_reference(text(seg, "FrameOfReferenceUID"), grid, path)
+        segments = [item for item in seg.SegmentSequence if item.SegmentNumber != 0]  # 0 is a label map's background
+        found: dict[int, tuple[int, ...]]
+        if names is None:
+            found = {int(item.SegmentNumber): (index,) for index, item in enumerate(segments)}
+            check_numbers(found, path)
+        else:
+            found = find_names(names, [_answers(item) for item in segments], what="segment", where=path)
+        frames = frames_of(seg, path)
+        return overlay(
+            (
+                (value, _union(seg, [segments[index] for index in indices], frames, grid, path))
+                for value, indices in found.items()
+            ),
+            grid,
+            path,
+        )
+
+
+def _answers(segment: Dataset) -> list[str]:
+    """Return what a segment answers to: its label, and the code of its property type."""
+    codes = segment.get("SegmentedPropertyTypeCodeSequence") or ()
+    return [str(segment.get("SegmentLabel") or ""), *(str(code.get("CodeValue") or "") for code in codes)]
+
+
+def check_numbers(numbers: Iterable[int], path: Path) -> None:
+    """Refuse segment numbers that a label map of 8 bits cannot hold."""
+    highest = max(numbers, default=0)
+    if highest > np.iinfo(np.uint8).max:
+        raise InputError("a segment's number is no label value", where=path, expected="1 to 255", got=highest)
+
+
+def frames_of(seg: Any, path: Path) -> list[Frame]:
+    """Return the places of the frames of a segmentation that :func:`highdicom.seg.segread` has read.
+
+    Raises:
+        InputError: a frame has no place in the patient.
+    """
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    frames = []
+    for number, own in enumerate(seg.PerFrameFunctionalGroupsSequence, start=1):
+
+        def macro(keyword: str, own: Dataset = own) -> Dataset:
+            items = own.get(keyword) or shared.get(keyword)
+            if not items:
+                raise InputError(f"a frame has no {keyword}, so that its place is unknown", where=path)
+            item: Dataset = items[0]
+            return item
+
+        values = (
+            macro("PlanePositionSequence").ImagePositionPatient,
+            macro("PlaneOrientationSequence").ImageOrientationPatient,
+            macro("PixelMeasuresSequence").PixelSpacing,
+        )
+        position, orientation, spacing = (np.array(value, dtype=np.float64) for value in values)
+        labelled = seg.SegmentationType != "LABELMAP"
+        segment = int(macro("SegmentIdentificationSequence").ReferencedSegmentNumber) if labelled else None
+        frames.append(Frame(number, segment, position, orientation.reshape(2, 3), spacing))
+    return frames
+
+
+def _union(seg: Any, segments: Sequence[Dataset], frames: Sequence[Frame], grid: Grid, path: Path) -> Bools:
+    """Return the voxels of some segments together, of the grid's shape."""
+    mask: Bools = np.zeros(grid.shape, dtype=bool)
+    for segment in segments:
+        number, name = int(segment.SegmentNumber), str(segment.get("SegmentLabel") or "")
+        inside = total = 0
+        for frame in frames:
+            if frame.segment not in (None, number):
+                continue
+            pixels = held_pixels(seg, frame, number)
+            if not pixels.any():
+                continue
+            rows, columns = np.nonzero(pixels)
+            voxels = _place(frame, pixels.shape, grid, path)(rows, columns)
+            within = ((voxels >= 0) & (voxels < grid.shape)).all(axis=1)
+            mask[tuple(voxels[within].T)] = True
+            inside, total = inside + int(within.sum()), total + len(voxels)
+        if total and not inside:
+            raise InputError(f"segment '{name}' lies wholly outside the image", where=path)
+        if inside < total:
+            _log.warning("%s: segment '%s': %d of %d voxels lie outside the image", path, name, total - inside, total)
+        if not total:
+            _log.info("%s: segment '%s' is empty", path, name)
+    return mask
+
+
+def held_pixels(seg: Any, frame: Frame, segment: int) -> Bools:
+    """Return where a frame (row, column) holds a segment."""
+    stored = seg.get_stored_frame(frame.number)
+    if seg.SegmentationType == "FRACTIONAL":
+        held: Bools = stored >= FRACTION * seg.MaximumFractionalValue
+    else:
+        held = stored == (segment if frame.segment is None else 1)
+    return held
+
+
+def _place(frame: Frame, shape: tuple[int, ...], grid: Grid, path: Path) -> Callable[[Indices, Indices], Indices]:
+    """Return the map from rows and columns of a frame to voxels (n, 3), which may lie outside the image."""
+    # From one row to the next one goes along the columns, and PixelSpacing has the step between rows first.
+    steps = frame.orientation[::-1] * frame.spacing[:, np.newaxis]
+    corners = np.array([[row, column] for row in (0, shape[0] - 1) for column in (0, shape[1] - 1)])
+    exact = grid.to_voxels(frame.position + corners @ steps)
+    origin = grid.to_voxels(frame.position[np.newaxis])
+    whole = np.rint(grid.to_voxels(frame.position + steps) - origin).astype(np.intp)
+    start = np.rint((exact - corners @ whole).mean(axis=0)).astype(np.intp)
+    away_mm = np.abs(exact - start - corners @ whole).max(axis=0) * grid.steps_mm
+    normal = np.abs(whole).sum(axis=0) == 0
+    part = np.where(normal, DRIFT_TOLERANCE, PLACE_TOLERANCE_VOXEL)
+    allowed_mm = np.maximum(part * grid.steps_mm, 2 * JITTER_MM)
+    turned = (np.abs(whole).sum(axis=1) == 1).all() and normal.sum() == 1
+    if not turned or (away_mm > allowed_mm).any():
+        worst = int(np.argmax(away_mm / allowed_mm))
+        raise InputError(
+            "the segmentation is not on the grid of the image",
+            where=path,
+            expected=f"pixels within {allowed_mm[worst]:.3g} mm of voxels" if turned else "its spacing and directions",
+            got=f"{away_mm[worst]:.3g} mm in frame {frame.number}" if turned else _description(frame, grid),
+            cure="Give the image that it was made from",
+        )
+    return lambda rows, columns: start + np.stack([rows, columns], axis=1) @ whole
+
+
+def _description(frame: Frame, grid: Grid) -> str:
+    one, other = (" x ".join(f"{step:.4g}" for step in steps) for steps in (frame.spacing, grid.steps_mm))
+    return f"pixels of {one} mm for voxels of {other} mm, or another direction"

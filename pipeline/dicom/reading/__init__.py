@@ -1,0 +1,1 @@
+"""Series of images: found, judged, decoded and put on a grid."""

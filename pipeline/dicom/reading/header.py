@@ -1,0 +1,240 @@
+"""The header of one DICOM file: what its place in a volume and its stored values need, and nothing more."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pydicom
+from pydicom.uid import UID
+
+from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS, decoded_text, hashed, text, whole_number
+from pipeline.dicom.reading.functional_groups import CONCATENATION_KEYWORDS, Concatenation, concatenation, frame_headers
+from pipeline.dicom.reading.image_modules import ACQUISITION_KEYWORDS, acquisition, image_pixel, image_plane
+from pipeline.dicom.reading.modality_lut import read_modality_lut
+from pipeline.dicom.reading.pixel_data import check_length, find_pixel_data
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset
+
+    from pipeline.dicom.reading.modality_lut import ModalityLut
+    from pipeline.dicom.reading.pixel_data import PixelData
+
+__all__ = ["Header", "read_header"]
+
+_KEYWORDS = (
+    *ACQUISITION_KEYWORDS,
+    *CONCATENATION_KEYWORDS,
+    "BitsAllocated",
+    "BitsStored",
+    "Columns",
+    "FrameOfReferenceUID",
+    "HighBit",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "Modality",
+    "ModalityLUTSequence",
+    "NumberOfFrames",
+    "PatientID",
+    "PatientName",
+    "PerFrameFunctionalGroupsSequence",
+    "PhotometricInterpretation",
+    "PixelRepresentation",
+    "PixelSpacing",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "Rows",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SamplesPerPixel",
+    "SeriesDescription",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SharedFunctionalGroupsSequence",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "SpecificCharacterSet",
+)
+
+# They hold pixels, but are results about an image and not an image to segment (PS3.4 B.5).
+_RESULT_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+    "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
+}
+_ENHANCED_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT
+    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
+    "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR
+    "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR
+    "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET
+    "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The part of one instance's header, or of one frame's, that grouping, geometry and pixel reading need.
+
+    ``patient`` holds hashes of the patient's ID and name ("" when absent): enough to tell two patients apart,
+    and nothing that could be printed. ``pixel_offset`` is where the native pixel values begin in the file;
+    ``None`` when they are compressed, deflated or big endian. ``problem`` is the reason why this file cannot be used.
+
+    ``acquisition`` are the values of :data:`~pipeline.dicom.reading.image_modules.ACQUISITION_KEYWORDS` as text.
+    ``frame_headers`` are the frames of an enhanced multi-frame image, each with the file's path and its own place;
+    ``frame`` counts them from 0.
+    """
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    transfer_syntax_uid: str
+    patient: tuple[str, str] = field(repr=False)
+    modality: str
+    number: int | None
+    description: str
+    rows: int = 0
+    columns: int = 0
+    frames: int = 1
+    frame_of_reference_uid: str = ""
+    photometric: str = ""
+    bits_allocated: int = 0
+    bits_stored: int = 0
+    signed: bool = False
+    orientation: tuple[float, ...] = ()
+    position: tuple[float, ...] = ()
+    pixel_spacing: tuple[float, ...] = ()
+    slice_extent_mm: float = 1.0
+    slope: float | None = None
+    intercept: float | None = None
+    lut: ModalityLut | None = field(default=None, repr=False)
+    localizer: bool = False
+    acquisition: tuple[str, ...] = ()
+    stack_id: str = ""
+    frame: int = 0
+    concatenation: Concatenation | None = None
+    frame_headers: tuple[Header, ...] = field(default=(), repr=False)
+    pixel_offset: int | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name, and which frame of an enhanced multi-frame image it is."""
+        return (
+            f"{self.path.name}, frame {self.frame + 1}" if self.enhanced and not self.frame_headers else self.path.name
+        )
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether the file is an enhanced multi-frame image, which holds a whole volume."""
+        return self.sop_class_uid in _ENHANCED_CLASSES
+
+
+def read_header(path: Path) -> Header | None:
+    """Read the header of one file without its pixels.
+
+    Returns:
+        The header; ``None`` for a file that is not DICOM, and for a DICOM object that holds no image.
+
+    Raises:
+        InputError: the file is damaged to the point that its series cannot be told.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            dataset = _read_dataset(file, path, size)
+            if dataset is None:
+                return None
+            return _header(dataset, path=path, file=file, size=size)
+    except READ_ERRORS as error:
+        if isinstance(error, InputError):
+            raise
+        # pydicom's own text may quote a value of the header, so only the kind of error is shown.
+        raise InputError(
+            "the file cannot be read", where=path.name, got=type(error).__name__, cure=COPY_AGAIN
+        ) from None
+
+
+def _read_dataset(file: BinaryIO, path: Path, size: int) -> Dataset | None:
+    suffix = path.suffix.lower()
+    promises_dicom = suffix in {".dcm", ".dicom", ".ima"}
+    if size == 0:
+        if promises_dicom or suffix == "" or suffix[1:].isdigit():
+            raise InputError("the file is empty", where=path.name, cure=COPY_AGAIN)
+        return None
+    head = file.read(132)
+    file.seek(0)
+    # Old archives leave out the preamble (PS3.10 section 7.1); such a file begins with group 0002 or 0008.
+    bare = head[:2] in {b"\x02\x00", b"\x08\x00"} and head[2:4] in {b"\x00\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00"}
+    if head[128:] != b"DICM" and not bare:
+        if promises_dicom:
+            raise InputError("the file is not DICOM, whatever its name says", where=path.name, cure=COPY_AGAIN)
+        return None
+    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_KEYWORDS), force=bare)
+
+
+def _header(dataset: Dataset, *, path: Path, file: BinaryIO, size: int) -> Header | None:
+    sop_class_uid = str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) or text(dataset, "SOPClassUID")
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    series_uid = text(dataset, "SeriesInstanceUID")
+    pixels, problem = None, None
+    try:
+        pixels = find_pixel_data(dataset, file, syntax, size=size, name=path.name)
+    except InputError as error:
+        problem = str(error)
+    if not (sop_class_uid or pixels or problem):
+        raise InputError("the file is truncated within its header", where=path.name, cure=COPY_AGAIN)
+    if sop_class_uid in _RESULT_CLASSES or not (pixels or problem or "Image Storage" in UID(sop_class_uid).name):
+        return None
+    if not series_uid:
+        what = "the file has no SeriesInstanceUID" if pixels else "the file is truncated: it has no SeriesInstanceUID"
+        raise InputError(what, where=path.name, cure=COPY_AGAIN)
+    if pixels is None and problem is None:
+        problem = str(InputError("the file is truncated: it has no pixel data", where=path.name, cure=COPY_AGAIN))
+    header = Header(
+        path=path,
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=text(dataset, "SOPInstanceUID"),
+        series_uid=series_uid,
+        transfer_syntax_uid=syntax,
+        patient=(hashed(dataset, "PatientID"), hashed(dataset, "PatientName")),
+        modality=text(dataset, "Modality"),
+        number=whole_number(dataset, "SeriesNumber"),
+        description=decoded_text(dataset, "SeriesDescription"),
+        localizer="LOCALIZER" in text(dataset, "ImageType").upper().split("\\"),
+        problem=problem,
+    )
+    return header if pixels is None else _with_image(header, dataset, pixels, size)
+
+
+def _with_image(header: Header, dataset: Dataset, pixels: PixelData, size: int) -> Header:
+    """Add what the image is like, or what is wrong with it."""
+    try:
+        little = dataset.original_encoding[1] is not False
+        header = replace(header, **image_pixel(dataset, header.path), pixel_offset=pixels.offset if little else None)
+        check_length(header, pixels, size=size)
+        if header.enhanced:
+            header = replace(header, concatenation=concatenation(dataset, header.path))
+            return replace(header, frame_headers=frame_headers(dataset, header))
+        return replace(header, **_single_frame(dataset, header))
+    except InputError as error:
+        return replace(header, problem=str(error))
+
+
+def _single_frame(dataset: Dataset, header: Header) -> dict[str, Any]:
+    if header.frames != 1:
+        raise InputError(
+            "a multi-frame image of this kind has no known slice positions",
+            where=header.path.name,
+            expected="one file per slice, or enhanced CT, MR or PET",
+            got=f"{header.frames} frames",
+        )
+    name = header.path.name
+    plane = image_plane(position=dataset, orientation=dataset, measures=dataset, transformation=dataset, where=name)
+    lut = read_modality_lut(dataset, signed=header.signed, where=name) if "ModalityLUTSequence" in dataset else None
+    return {**plane, "lut": lut, "acquisition": acquisition(dataset)}

@@ -1,0 +1,52 @@
+"""What a label value means, and who said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pipeline
+from pipeline.errors import InputError
+
+__all__ = ["Algorithm", "Code", "Segment"]
+
+Code: TypeAlias = "tuple[str, str, str]"
+
+_LARGEST_VALUE = 2**16 - 1  # of a label map segmentation
+_LONG_STRING = 64  # the most characters of an LO value (PS3.5 6.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """What one label value means.
+
+    ``category`` and ``property_type`` are codes (value, scheme, meaning) of PS3.16 CID 7150 and CID 7151, for
+    example ``("91723000", "SCT", "Anatomical Structure")``; ``modifier`` tells which part or side of the type it
+    is, for example ``("255549009", "SCT", "Anterior")``. ``color`` is the recommended display colour, sRGB.
+    """
+
+    value: int
+    name: str
+    category: Code
+    property_type: Code
+    modifier: Code | None = None
+    color: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.value <= _LARGEST_VALUE:
+            raise InputError(
+                "a label value is out of range", where=f"segment {self.name}", expected=f"1 to {_LARGEST_VALUE}"
+            )
+        if not 1 <= len(self.name) <= _LONG_STRING:
+            raise InputError(
+                "a segment's name is of no use", where=f"segment {self.value}", expected="1 to 64 characters"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """Who made the segments. ``family`` is a code (value, scheme, meaning) of PS3.16 CID 7162."""
+
+    name: str = "medpipe"
+    version: str = pipeline.__version__
+    family: Code = ("123109", "DCM", "Artificial Intelligence")

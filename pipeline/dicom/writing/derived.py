@@ -1,0 +1,115 @@
+"""What objects made from labels have in common: the slices they are about, and the patient and study of these."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+
+from pipeline.dicom.writing.placement import place, source_series, source_stack
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from pydicom.dataset import Dataset
+
+    from pipeline.dicom.labels.grid import Floats, Labels
+    from pipeline.dicom.reading.geometry import Stack
+    from pipeline.dicom.segment import Segment
+
+__all__ = ["ANATOMICAL_STRUCTURES", "copy_patient_and_study", "labels_on_slices", "source_headers"]
+
+ANATOMICAL_STRUCTURES = {"123037004", "91723000"}
+"""The codes (SCT) of a segment's category that make its type a part of the body (PS3.16 CID 7150)."""
+
+# Of type 2 (PS3.3 C.7.1.1 and C.7.2.1): an object without a value has them empty.
+_MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+                 "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
+# Of the Patient, Clinical Trial Subject, General Study, Patient Study and Clinical Trial Study Modules.
+_COPIED = ("IssuerOfPatientID", "PatientBirthTime", "EthnicGroup", "PatientSpeciesDescription",
+           "PatientSpeciesCodeSequence", "PatientIdentityRemoved", "DeidentificationMethod",
+           "DeidentificationMethodCodeSequence", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID",
+           "ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+           "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
+           "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight")  # fmt: skip
+
+_LONGEST = {"SH": 16, "LO": 64}  # characters (PS3.5 section 6.2)
+
+
+def labels_on_slices(
+    labels: Labels,
+    *,
+    affine: Floats,
+    source_files: Sequence[str | os.PathLike[str]],
+    segments: Sequence[Segment],
+    series: str | None,
+) -> tuple[Stack, Labels]:
+    """Return the slices that the labels are about, and the labels on them.
+
+    Args:
+        labels: uint8; see :func:`pipeline.dicom.writing.placement.place`.
+        affine: 4x4, voxel (i, j, k) of ``labels`` to RAS mm.
+        source_files: the files of the source series, in any order.
+        segments: what each label value means.
+        series: which series or volume, where there are several.
+
+    Returns:
+        The stack, and uint8 of axes (column, row, slice) in its order.
+
+    Raises:
+        InputError: the labels are not uint8, not on the voxels of the source images, or not described.
+    """
+    if labels.dtype != np.uint8:
+        raise InputError("the labels are not uint8", got=labels.dtype)
+    values = [segment.value for segment in segments]
+    if not values or len(set(values)) != len(values) or max(values) > np.iinfo(np.uint8).max:
+        raise InputError("the segments must have label values, each once", expected="1 to 255", got=values)
+    present = np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=1))
+    unknown = sorted(set(present.tolist()) - {0, *values})
+    if unknown:
+        raise InputError("labels that no segment describes", got=unknown, expected=f"0 or one of {sorted(values)}")
+    stack = source_stack(source_series(source_files, series))
+    slices, rows, columns = stack.geometry.spatial_shape
+    return stack, place(labels, affine=affine, shape=(columns, rows, slices), source_affine=stack.ras_affine)
+
+
+def source_headers(stack: Stack, *, first_only: bool = False) -> list[Dataset]:
+    """Read the headers of the files of a stack, each once, or of the first alone, their texts decoded.
+
+    What the Patient and General Study Modules must have, if only empty, is added empty; what is too long for its value
+    representation is cut, because a new object must conform (PS3.2) where its source does not.
+    """
+    headers = {header.path: header for header in (stack.headers[:1] if first_only else stack.headers)}
+    datasets: list[Dataset] = []
+    for path, header in headers.items():
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        dataset.decode()
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in dataset:
+                setattr(dataset, keyword, "")
+        for keyword in (*_MAY_BE_EMPTY, *_COPIED):
+            _shorten(dataset, keyword)
+        if "SOPClassUID" not in dataset:  # the file's meta information has it, too
+            dataset.SOPClassUID = header.sop_class_uid
+        datasets.append(dataset)
+    return datasets
+
+
+def _shorten(dataset: Dataset, keyword: str) -> None:
+    if keyword not in dataset or not isinstance(dataset[keyword].value, str):
+        return
+    element = dataset[keyword]
+    longest = _LONGEST.get(element.VR, len(element.value))
+    if len(element.value) > longest:
+        element.value = element.value[:longest].rstrip()
+
+
+def copy_patient_and_study(source: Dataset, derived: Dataset) -> None:
+    """Copy who the patient is and which study it is, from what :func:`source_headers` gave."""
+    for keyword in (*_MAY_BE_EMPTY, *_COPIED):
+        if keyword in source:
+            derived[keyword] = copy.deepcopy(source[keyword])
