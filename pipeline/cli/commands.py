@@ -39,6 +39,9 @@ def _write(text: str) -> None:
 
 def segment(arguments: argparse.Namespace) -> int:
     """Segment what lies at a path."""
+    from pipeline.cli.quick_import import import_monai
+
+    import_monai()
     from pipeline.workflows.segment import segment
 
     done = segment(**_application(arguments), max_memory_gb=arguments.max_memory)
@@ -47,6 +50,9 @@ def segment(arguments: argparse.Namespace) -> int:
 
 def classify(arguments: argparse.Namespace) -> int:
     """Classify what lies at a path."""
+    from pipeline.cli.quick_import import import_monai
+
+    import_monai()
     from pipeline.workflows.classify import classify
 
     return _report_applied("classified", classify(**_application(arguments)))
@@ -99,11 +105,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     if arguments.predictions is not None or arguments.references is not None:
         _only(arguments, ["predictions", "references"], without=["bundle", "data", "subset", "fold", "weights"])
-        names = ["predictions", "references", "labels", "resample", "groups", "by", "images"]
+        names = ["predictions", "references", "labels", "resample", "groups", "by", "images", "surface", "tolerance"]
         table, failures = evaluate_folders(output_dir=arguments.output, **_named(arguments, names))
         return _report_failures(failures, len(table.cases) + len(table.unscored))
     _only(arguments, ["bundle", "data"], without=["labels", "resample", "images"])
-    names = ["bundle", "data", "subset", "fold", "weights", "groups", "by"]
+    names = ["bundle", "data", "subset", "fold", "weights", "groups", "by", "surface", "tolerance"]
     table, failures = evaluate(output_dir=arguments.output, **_named(arguments, names))
     return _report_failures(failures, len(table.cases))
 

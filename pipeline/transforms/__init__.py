@@ -1,24 +1,6 @@
 """Dictionary transforms and the image reader that bundle configs name."""
 
-from pipeline.transforms.checks import CheckImaged, CheckLabeld
-from pipeline.transforms.intensity import Clahed, UnitRanged
-from pipeline.transforms.labels import LoadLabeld
-from pipeline.transforms.masks import DecodeMaskd
-from pipeline.transforms.pictures import PictureReader
-from pipeline.transforms.reading import CaseReader
-from pipeline.transforms.saving import SaveSegmentationd
-from pipeline.transforms.spacing import Spacing, Spacingd
+import lazy_loader
 
-__all__ = [
-    "CaseReader",
-    "CheckImaged",
-    "CheckLabeld",
-    "Clahed",
-    "DecodeMaskd",
-    "LoadLabeld",
-    "PictureReader",
-    "SaveSegmentationd",
-    "Spacing",
-    "Spacingd",
-    "UnitRanged",
-]
+# What there is stands in __init__.pyi; each name is imported when it is asked for.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

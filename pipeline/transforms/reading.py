@@ -12,7 +12,6 @@ from monai.data.utils import is_no_channel
 from monai.utils import MetaKeys
 
 from pipeline.data.files import PICTURE_SUFFIXES, is_dicom, is_label_object
-from pipeline.dicom import DicomSeriesReader
 from pipeline.errors import InputError, one_line
 from pipeline.transforms.pictures import PathReader, PictureReader
 
@@ -97,6 +96,8 @@ class CaseReader(PathReader):
                 cure="For training, give the plan's labels their source_names and build the bundle again",
             )
         if first.is_dir() or is_dicom(first):
+            from pipeline.dicom import DicomSeriesReader  # with highdicom, which takes long to import
+
             series = None if self.series is None else str(self.series)
             return DicomSeriesReader(series=series, untilt=self.untilt), [str(path) for path in paths]
         names = [str(path) for path in paths]

@@ -12,8 +12,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.data.files import PICTURE_SUFFIXES
-from pipeline.dicom import Algorithm, Segment, write_segmentation
-from pipeline.dicom.reading.tilt import Shear
+from pipeline.dicom import Algorithm, Segment
 from pipeline.errors import InputError
 from pipeline.transforms.checks import source_of
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
@@ -102,6 +101,8 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         affine = np.asarray(image.meta.get("original_affine", np.eye(4)), dtype=float)
         tilted_slices = image.meta.get("tilted_slices")
         if tilted_slices:
+            from pipeline.dicom.reading.tilt import Shear
+
             shear = Shear.from_text(tilted_slices)
             labels, affine = shear.to_acquired(labels), shear.affine
         nifti, dicom = (self.output_dir / f"{name}{suffix}" for suffix in (".nii.gz", ".dcm"))
@@ -138,6 +139,8 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
     def _write_dicom(
         self, labels: np.ndarray, affine: np.ndarray, source_files: list[str], path: Path, *, series: str | None
     ) -> None:
+        from pipeline.dicom import write_segmentation  # highdicom takes long to import, and few inputs are DICOM
+
         write_segmentation(
             labels,
             affine=affine,

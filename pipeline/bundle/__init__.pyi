@@ -1,0 +1,16 @@
+from .build import build_bundle, stale_files
+from .locate import find_bundle, running_bundle_root
+from .run_check import check_run
+from .verify import verify_bundle
+from .workflow import open_workflow, run_workflow
+
+__all__ = [
+    "build_bundle",
+    "check_run",
+    "find_bundle",
+    "open_workflow",
+    "run_workflow",
+    "running_bundle_root",
+    "stale_files",
+    "verify_bundle",
+]

@@ -1,0 +1,21 @@
+from .case_threads import CaseThreads
+from .classes import find_classified
+from .content import content_hash
+from .failures import CaseFailures, SurvivingCases
+from .files import IMAGE_SUFFIXES, existing_path, find_inputs, strip_suffix
+from .pairs import find_pairs
+from .splits import DataSplit
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "CaseFailures",
+    "CaseThreads",
+    "DataSplit",
+    "SurvivingCases",
+    "content_hash",
+    "existing_path",
+    "find_classified",
+    "find_inputs",
+    "find_pairs",
+    "strip_suffix",
+]

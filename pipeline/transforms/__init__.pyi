@@ -1,0 +1,24 @@
+from .behind import WriteBehind
+from .checks import CheckImaged, CheckLabeld
+from .intensity import Clahed, UnitRanged
+from .labels import LoadLabeld
+from .masks import DecodeMaskd
+from .pictures import PictureReader
+from .reading import CaseReader
+from .saving import SaveSegmentationd
+from .spacing import Spacing, Spacingd
+
+__all__ = [
+    "CaseReader",
+    "CheckImaged",
+    "CheckLabeld",
+    "Clahed",
+    "DecodeMaskd",
+    "LoadLabeld",
+    "PictureReader",
+    "SaveSegmentationd",
+    "Spacing",
+    "Spacingd",
+    "UnitRanged",
+    "WriteBehind",
+]
