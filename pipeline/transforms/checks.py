@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -66,15 +67,16 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
                 raise InputError("has an axis of length 0", where=source, got=tuple(image.shape[1:]))
             self._check_grid(image)
             self._check_modality(image)
-            unusable = int(image.numel() - torch.isfinite(torch.as_tensor(image)).sum())
-            if unusable:
+            values = torch.as_tensor(image).cpu().numpy()  # NumPy goes by the strides, where PyTorch makes a copy
+            lowest, highest = float(values.min()), float(values.max())  # NaN, if there is one
+            if not (math.isfinite(lowest) and math.isfinite(highest)):
                 raise InputError(
-                    f"{unusable} of {image.numel()} voxels are NaN or infinite",
+                    f"{int((~np.isfinite(values)).sum())} of {values.size} voxels are NaN or infinite",
                     where=source,
                     cure="Repair the image; medpipe does not guess their values",
                 )
-            if image.min() == image.max():
-                empty = InputError("all voxels have one value", where=source, got=f"{float(image.min()):g}")
+            if lowest == highest:
+                empty = InputError("all voxels have one value", where=source, got=f"{lowest:g}")
                 if self.constant == "refuse":
                     raise empty
                 logger.warning("%s: do not trust what the network says of it", empty)

@@ -13,6 +13,7 @@ from monai.utils import MetaKeys
 
 from pipeline.data.files import PICTURE_SUFFIXES, is_dicom, is_label_object
 from pipeline.errors import InputError, one_line
+from pipeline.transforms.compact import CompactNibabelReader, compact_tensor
 from pipeline.transforms.pictures import PathReader, PictureReader
 
 __all__ = ["CaseReader"]
@@ -42,6 +43,9 @@ class CaseReader(PathReader):
         colors: whether masks that are colour pictures give their colours.
         dimensions: the number of spatial axes that the network takes, 2 or 3.
         untilt: whether to bring a DICOM series of a tilted gantry to an upright grid; else it is refused.
+        compact: whether to give tensors in the smallest type that holds the values (uint8, int8 or int16, else
+            float32), in the file's own order, so that MONAI need not copy them; ``LoadImaged`` must have the ``dtype``
+            None then. Else arrays of the file's type.
     """
 
     def __init__(
@@ -53,8 +57,10 @@ class CaseReader(PathReader):
         colors: bool = False,
         dimensions: int = 3,
         untilt: bool = False,
+        compact: bool = False,
     ) -> None:
         super().__init__()
+        self.compact = compact
         self.series = series
         self.channels = channels
         self.label = label
@@ -62,11 +68,12 @@ class CaseReader(PathReader):
         self.dimensions = dimensions
         self.untilt = untilt
 
-    def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict[str, Any]]:
+    def get_data(self, img: tuple[Path, ...]) -> tuple[Any, dict[str, Any]]:
         """Read the noted paths.
 
         Returns:
-            the array, spatial axes first in x, y(, z) order, and the metadata of MONAI's readers (RAS affine).
+            the array or tensor, spatial axes first in x, y(, z) order, and the metadata of MONAI's readers with an
+            affine to RAS.
         """
         first = img[0]
         for path in img:
@@ -85,7 +92,9 @@ class CaseReader(PathReader):
             raise InputError("voxels are not plain numbers", where=first, got=array.dtype)
         if first.name.lower().endswith(_NIFTI_SUFFIXES):
             _check_nifti_geometry(first, np.asarray(meta["affine"], dtype=float))
-        return _without_slice_axis(array, meta) if self.dimensions == _PLANE else (array, meta)
+        if self.dimensions == _PLANE:
+            array, meta = _without_slice_axis(array, meta)
+        return (compact_tensor(array) if self.compact else array), meta
 
     def _reader(self, paths: tuple[Path, ...]) -> tuple[Any, Any]:
         first = paths[0]
@@ -99,11 +108,12 @@ class CaseReader(PathReader):
             from pipeline.dicom import DicomSeriesReader  # with highdicom, which takes long to import
 
             series = None if self.series is None else str(self.series)
-            return DicomSeriesReader(series=series, untilt=self.untilt), [str(path) for path in paths]
+            reader = DicomSeriesReader(series=series, untilt=self.untilt, compact=self.compact)
+            return reader, [str(path) for path in paths]
         names = [str(path) for path in paths]
         data = names if len(names) > 1 else names[0]
         if first.name.lower().endswith(_NIBABEL_SUFFIXES):
-            return NibabelReader(), data
+            return (CompactNibabelReader(keep_file_open=True) if self.compact else NibabelReader()), data
         if first.name.lower().endswith(PICTURE_SUFFIXES):
             return PictureReader(channels=self.channels, label=self.label, colors=self.colors), data
         return ITKReader(), data

@@ -20,7 +20,7 @@ from pipeline.inferers import StreamingInferer
 from pipeline.inferers.sweep import Demand, demand, sweeps
 from pipeline.inferers.windows import Windows
 from pipeline.transforms import CheckImaged
-from pipeline.workflows.grids import GridChange, grid_change, input_grid
+from pipeline.workflows.grids import GridChange, grid_change, input_grid, loaded_bytes
 from pipeline.workflows.resident import TensorPeak, resident_bytes
 
 __all__ = ["Forecast", "MemoryLimit", "Probe", "forecast"]
@@ -28,12 +28,10 @@ __all__ = ["Forecast", "MemoryLimit", "Probe", "forecast"]
 logger = logging.getLogger(__name__)
 
 _GB = 1e9
-_FLOAT, _DOUBLE, _MASK = 4, 8, 1
-# Bytes for each voxel of the input while it is checked: the image, its absolute value, three masks. While MONAI's
-# Spacing resamples it: the image once more in double precision.
-_CHECKED, _RESAMPLED = 2 * _FLOAT + 3 * _MASK, _FLOAT + _DOUBLE
-# And for each voxel of the network's grid: its coordinates in double precision, twice, and the result in both.
-_GRID = 6 * _DOUBLE + _DOUBLE + _FLOAT
+_FLOAT = 4
+# While its intensities are changed there are so many images on the network's grid: MONAI's ScaleIntensityRange holds
+# the old one, two steps on the way, and the new one.
+_NORMALISED = 4 * _FLOAT
 _BLOCK_BYTES = 64e6  # what is interpolated and decided on at a time, see pipeline.inferers.sweep
 
 
@@ -64,8 +62,9 @@ class Probe:
         streaming = streaming_inferer(inferer)
         roi_size = [int(n) for n in streaming.layout["roi_size"]]
         noise = torch.rand(1, channels, *roi_size, generator=torch.Generator().manual_seed(0)).to(device)
-        training = network.training
+        training, kept = network.training, streaming.probabilities
         network.eval()
+        streaming.probabilities = None  # of noise
         try:
             base, before = resident_bytes()
             with TensorPeak() as tensors:
@@ -76,6 +75,7 @@ class Probe:
             seconds = time.perf_counter() - began
         finally:
             network.train(training)
+            streaming.probabilities = kept
         # The high-water mark also knows the workspace of oneDNN, but only if it was reached just now.
         grown = max(tensors.peak if device.type == "cpu" else 0, after - base if after > before else 0)
         kept = math.prod(roi_size) * ((streaming.out_channels + 1) * _FLOAT + 1)
@@ -177,6 +177,7 @@ class MemoryLimit:
         device: of the network.
         max_memory_gb: the most that the process may take, in units of 10 ** 9 bytes.
         series: the DICOM series to take where there are several.
+        untilt: whether the transform brings series of a tilted gantry to an upright grid.
 
     Raises:
         InputError: a case needs more than the limit, or the inferer cannot keep to one.
@@ -191,6 +192,7 @@ class MemoryLimit:
         device: torch.device,
         max_memory_gb: float,
         series: str | None = None,
+        untilt: bool = False,
     ) -> None:
         if not max_memory_gb > 0:
             raise InputError("is no amount of memory", where="max_memory_gb", expected="more than 0", got=max_memory_gb)
@@ -200,6 +202,7 @@ class MemoryLimit:
         self.device = torch.device(device)
         self.max_memory_gb = max_memory_gb
         self.series = series
+        self.untilt = untilt
         self._streaming = streaming_inferer(inferer)
         self._most = self._streaming.sw_batch_size, self._streaming.max_slab_bytes
         self._probe: Probe | None = None
@@ -216,11 +219,14 @@ class MemoryLimit:
 
     def _grid_change(self, case: Mapping[str, Any]) -> GridChange | None:
         try:
-            size, affine = input_grid(case["image"], series=self.series)
+            size, affine = input_grid(case["image"], series=self.series, untilt=self.untilt)
             if len(self._streaming.layout["roi_size"]) == 2 and size[2:] == (1,):  # noqa: PLR2004 - as CaseReader does
                 size = size[:2]
             checks = (step.channels for step in self.transform.transforms if isinstance(step, CheckImaged))
-            return grid_change(size, affine, channels=next(checks, 1), preprocessing=self.transform)
+            voxel_bytes = loaded_bytes(case["image"], self.transform, series=self.series)
+            return grid_change(
+                size, affine, channels=next(checks, 1), preprocessing=self.transform, voxel_bytes=voxel_bytes
+            )
         except Exception as error:  # noqa: BLE001 - the transform says better what is wrong with it
             logger.info("%s: no forecast: %s", case["name"], one_line(error))
             return None
@@ -262,8 +268,10 @@ def _batches(most: int) -> list[int]:
 
 def _loading_bytes(change: GridChange) -> float:
     voxels, seen = (change.channels * int(np.prod(size)) for size in (change.size, change.network_size))
-    checked = voxels * _CHECKED
-    return max(checked, voxels * _RESAMPLED + seen * _GRID) if change.resampled else max(checked, 2 * _FLOAT * seen)
+    image = voxels * change.voxel_bytes
+    turned = 2 * image  # a copy with flipped axes
+    resampled = image + seen * _FLOAT if change.resampled else 0
+    return max(turned, resampled, seen * _NORMALISED)
 
 
 def _held_bytes(change: GridChange) -> float:

@@ -12,18 +12,22 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, LazyTransform
+from monai.transforms import Compose, LazyTransform, LoadImaged
 from PIL import Image
 
 from pipeline.data.files import PICTURE_SUFFIXES, is_dicom
 from pipeline.dicom import choose, ras_affine, scan
+from pipeline.dicom.reading.geometry import Stack
+from pipeline.dicom.reading.pixels import has_whole_values
+from pipeline.dicom.reading.tilt import Shear
 from pipeline.inferers.undoing import WayBack, way_back
 
-__all__ = ["GridChange", "grid_change", "input_grid"]
+__all__ = ["GridChange", "grid_change", "input_grid", "loaded_bytes"]
 
 _NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".mgz", ".mgh")
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _VOLUME = 3
+_FLOAT, _SHORT = 4, 2  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ class GridChange:
         network_size: voxels along each axis of the network's grid.
         back: the way back.
         resampled: whether intensities are interpolated on the way.
+        voxel_bytes: of the image as it is loaded.
     """
 
     size: tuple[int, ...]
@@ -43,14 +48,18 @@ class GridChange:
     network_size: tuple[int, ...]
     back: WayBack
     resampled: bool
+    voxel_bytes: int = _FLOAT
 
 
-def input_grid(source: str | Path, *, series: str | None = None) -> tuple[tuple[int, ...], np.ndarray]:
+def input_grid(
+    source: str | Path, *, series: str | None = None, untilt: bool = False
+) -> tuple[tuple[int, ...], np.ndarray]:
     """The size and the affine (RAS, mm, shape (4, 4)) of an input, without its voxels.
 
     Args:
         source: a volume, a picture, a DICOM file or a folder with a series.
         series: the DICOM series to take where there are several.
+        untilt: whether a series of a tilted gantry is brought to an upright grid, whose size and affine are told then.
 
     Raises:
         InputError: see :func:`pipeline.dicom.choose`; files of other formats raise the errors of their readers.
@@ -58,6 +67,8 @@ def input_grid(source: str | Path, *, series: str | None = None) -> tuple[tuple[
     path = Path(source)
     if path.is_dir() or is_dicom(path):
         one = choose(scan(path), series)
+        if untilt and one.tilted is not None:
+            return _upright_grid(one.tilted)
         affine = np.eye(4) if one.frames is None else ras_affine(one.frames.geometry)
         return (one.columns, one.rows, one.slices), affine
     name = path.name.lower()
@@ -70,8 +81,39 @@ def input_grid(source: str | Path, *, series: str | None = None) -> tuple[tuple[
     return _itk_grid(path)
 
 
+def loaded_bytes(source: str | Path, preprocessing: Compose, *, series: str | None = None) -> int:
+    """Bytes of a voxel of an input after loading: 2 where a reader keeps whole numbers of 16 bits, else 4.
+
+    Args:
+        source: see :func:`input_grid`.
+        preprocessing: begins with MONAI's ``LoadImaged``.
+        series: the DICOM series to take where there are several.
+    """
+    loading = next((step for step in preprocessing.transforms if isinstance(step, LoadImaged)), None)
+    if loading is None or loading._loader.dtype is not None:
+        return _FLOAT
+    path = Path(source)
+    if path.is_dir() or is_dicom(path):
+        frames = choose(scan(path), series).frames
+        return _SHORT if frames is not None and all(map(has_whole_values, frames.headers)) else _FLOAT
+    if path.name.lower().endswith(_NIBABEL_SUFFIXES):
+        image = nib.load(path)
+        kind = image.get_data_dtype()
+        whole = (
+            float(getattr(image.dataobj, "slope", 1)) == 1 and float(getattr(image.dataobj, "inter", 0)).is_integer()
+        )
+        return _SHORT if whole and kind.kind in "iu" and kind.itemsize <= _SHORT else _FLOAT
+    return _FLOAT
+
+
 def grid_change(
-    size: tuple[int, ...], affine: np.ndarray, *, channels: int, preprocessing: Compose, key: str = "image"
+    size: tuple[int, ...],
+    affine: np.ndarray,
+    *,
+    channels: int,
+    preprocessing: Compose,
+    key: str = "image",
+    voxel_bytes: int = _FLOAT,
 ) -> GridChange:
     """Follow a grid through the spatial transforms of a preprocessing, evaluated lazily on an image without memory.
 
@@ -81,6 +123,7 @@ def grid_change(
         channels: of the input.
         preprocessing: transforms of dictionaries; those that MONAI cannot evaluate lazily do not change a grid.
         key: of the image.
+        voxel_bytes: see :func:`loaded_bytes`.
 
     Raises:
         InputError: a transform has no way back, see :func:`pipeline.inferers.undoing.way_back`.
@@ -98,7 +141,21 @@ def grid_change(
     network_size = tuple(int(n) for n in image.peek_pending_shape())
     back = way_back(operations, affine=np.asarray(image.peek_pending_affine()), network_size=network_size)
     resampled = any(str(one["class"]) in ("SpatialResample", "Resize") for one in operations)
-    return GridChange(size=size, channels=channels, network_size=network_size, back=back, resampled=resampled)
+    return GridChange(
+        size=size,
+        channels=channels,
+        network_size=network_size,
+        back=back,
+        resampled=resampled,
+        voxel_bytes=voxel_bytes,
+    )
+
+
+def _upright_grid(stack: Stack) -> tuple[tuple[int, ...], np.ndarray]:
+    shear = Shear.of_stack(stack)
+    affine = np.array(ras_affine(stack.geometry), dtype=float)
+    affine[:, 3] += affine[:, :2] @ shear.origin
+    return shear.upright_size, affine
 
 
 def _itk_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:

@@ -17,13 +17,25 @@ _IMPORTS_BYTES = 450e6  # torch, MONAI and a bundle, where the system does not t
 
 
 def resident_bytes() -> tuple[float, float]:
-    """The resident memory of this process now, and its peak; an estimate of the first and 0 outside Linux."""
+    """The resident memory of this process now, and its peak; an estimate of the first and 0 outside Linux.
+
+    Where the address space is limited, as by ``ulimit -v``, it is the address space in use that counts.
+    """
+    current, peak = ("VmSize", "VmPeak") if _address_space_is_limited() else ("VmRSS", "VmHWM")
     try:
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return _IMPORTS_BYTES, 0.0
-    values = {name: line.split()[1] for line in lines for name in ("VmRSS", "VmHWM") if line.startswith(f"{name}:")}
-    return float(values.get("VmRSS", 0)) * _KIB, float(values.get("VmHWM", 0)) * _KIB
+    values = {name: line.split()[1] for line in lines for name in (current, peak) if line.startswith(f"{name}:")}
+    return float(values.get(current, 0)) * _KIB, float(values.get(peak, 0)) * _KIB
+
+
+def _address_space_is_limited() -> bool:
+    try:
+        import resource  # POSIX only
+    except ImportError:
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 class TensorPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]

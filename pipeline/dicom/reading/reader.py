@@ -42,12 +42,14 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
         series: which series to read where there are several: its UID, number or description, with "/2" after it for
             the second of its volumes.
         untilt: whether to bring a series of a tilted gantry to an upright grid.
+        compact: whether to give int16 where it holds all values; else float32.
     """
 
-    def __init__(self, *, series: str | None = None, untilt: bool = False) -> None:
+    def __init__(self, *, series: str | None = None, untilt: bool = False, compact: bool = False) -> None:
         super().__init__()
         self.series = series
         self.untilt = untilt
+        self.compact = compact
 
     def verify_suffix(self, filename: Sequence[os.PathLike[str] | str] | os.PathLike[str] | str) -> bool:
         """Say whether the path is a folder or named as a DICOM file; asked only where no reader was named."""
@@ -66,7 +68,7 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
         paths = [data] if isinstance(data, str | os.PathLike) else data
         return tuple(Path(path) for path in paths)
 
-    def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray[Any, np.dtype[np.float32]], dict[str, Any]]:
+    def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray[Any, np.dtype[Any]], dict[str, Any]]:
         """Load the series.
 
         Args:
@@ -79,7 +81,7 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
             InputError: there is no single series, or it is not one sound volume.
         """
         series = choose(scan(img), self.series)
-        volume = load(series, untilt=self.untilt)
+        volume = load(series, dtype=None if self.compact else "float32", untilt=self.untilt)
         array = volume.array.transpose(2, 1, 0)
         affine = ras_affine(volume.get_geometry())
         if series.frames is not None:
