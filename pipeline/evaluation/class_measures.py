@@ -89,6 +89,15 @@ class JudgedCases:
         return confidence[chosen].ravel(), correct[chosen].ravel()
 
     @cached_property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """What cases are ranked by, of shape (N, K): their probabilities.
+
+        A case without a prediction ranks as the worst that it could be: as -1 below all where it is of the class, and
+        as 2 above all where it is not.
+        """
+        return np.where(self.made[:, np.newaxis], self.probabilities, np.where(self.truth, -1.0, 2.0))
+
+    @cached_property
     def _right(self) -> npt.NDArray[np.bool_]:
         right: npt.NDArray[np.bool_] = (self.truth == self.decisions).all(axis=1) & self.made
         return right
@@ -102,7 +111,7 @@ class JudgedCases:
 
     @cached_property
     def _ranks(self) -> list[npt.NDArray[np.int64]]:
-        return [np.unique(column, return_inverse=True)[1] for column in self.probabilities.T]
+        return [np.unique(column, return_inverse=True)[1] for column in self.scores.T]
 
     @cached_property
     def _countable(self) -> npt.NDArray[np.float64]:

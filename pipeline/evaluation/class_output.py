@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.evaluation.class_summary import write_class_summary
+from pipeline.evaluation.score_output import BOOTSTRAP
 from pipeline.evaluation.tables import aligned, number, write_csv, write_json
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ _CLASS_MEASURES = ("recall", "precision", "f1", "roc_auc")
 
 
 def write_classification(table: ClassificationTable, root: Path, about: Mapping[str, Any]) -> list[Path]:
-    """Write ``probabilities.csv`` and, where references are known, ``classification.json`` and ``confusion.csv``."""
+    """Write ``probabilities.csv`` and, where references are known, the other files of the table's ``write``."""
     files = [root / "probabilities.csv"]
     write_csv(files[0], _case_rows(table))
     judged = table.judged()
@@ -33,6 +35,7 @@ def write_classification(table: ClassificationTable, root: Path, about: Mapping[
         "metric": "classification",
         **about,
         "counts": table.counts(),
+        "bootstrap": BOOTSTRAP,
         "classes": table.classes,
         "multi_label": table.multi_label,
         "threshold": table.threshold if table.multi_label else None,
@@ -44,7 +47,7 @@ def write_classification(table: ClassificationTable, root: Path, about: Mapping[
     write_json(files[1], content)
     header, rows = _confusion_rows(table, confusion)
     write_csv(files[2], [header, *rows])
-    return files
+    return [*files, *write_class_summary(table, root, about)]
 
 
 def classification_text(table: ClassificationTable) -> str:

@@ -41,7 +41,8 @@ class ClassificationTable:
     """Probabilities per case and class, and what they say against the references.
 
     A case without a prediction has probability 0 for every class and counts as wrong: no class is predicted, which
-    lowers accuracy and the recall of its class. It is left out of the calibration error, which it would flatter. An
+    lowers accuracy and the recall of its class; it ranks below all others for its own class and above them for the
+    rest, which lowers the ROC AUC of all. It is left out of the calibration error, which it would flatter. An
     undefined measure, such as the precision of a class that is never predicted, is NaN and no silent 0.
 
     Args:
@@ -200,7 +201,11 @@ class ClassificationTable:
         return self._summary
 
     def write(self, folder: str | Path, *, about: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write ``probabilities.csv`` and, where references are known, ``classification.json`` and ``confusion.csv``.
+        """Write the table: ``probabilities.csv`` and, where references are known, four files more.
+
+        Those are ``classification.json`` and ``confusion.csv``; ``summary.json`` with every measure of the whole and
+        of each class with its interval, the definitions and the calibration; and ``metrics.csv`` with what was said
+        of each case and class.
 
         Args:
             folder: made when needed.

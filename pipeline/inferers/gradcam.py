@@ -7,13 +7,16 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from monai.transforms import Invertd
 from monai.visualize import GradCAM
 from torch import nn
 
 from pipeline.errors import InputError
 
-__all__ = ["ClassMaps", "map_layers"]
+__all__ = ["ClassMaps", "map_layers", "on_input_grid"]
 
 
 class ClassMaps:
@@ -126,6 +129,27 @@ def map_layers(network: nn.Module, batch: torch.Tensor, *, everything: bool = Fa
         seen.add(id(output))
         found.append(name)
     return found
+
+
+def on_input_grid(
+    heat: torch.Tensor, image: Any, preprocessing: Callable[..., Any]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Bring a map of the network's input back to the grid of the image that was read.
+
+    Args:
+        heat: shape (1, X, Y[, Z]), from :class:`ClassMaps`.
+        image: what the preprocessing made of the image: a MetaTensor of shape (C, X, Y[, Z]) with its history.
+        preprocessing: the invertible transforms that made it.
+
+    Returns:
+        The map and how much of each pixel the network saw, both 0 to 1 and of the shape (X, Y[, Z]) of the image that
+        was read.
+    """
+    invert = Invertd(keys="map", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
+    both = torch.cat([heat, torch.ones_like(heat)])
+    inverted = invert({"image": image, "map": type(image)(both)})["map"]
+    mapped, seen = np.asarray(inverted.cpu(), dtype=np.float32).clip(0, 1)
+    return mapped, seen
 
 
 def _noting(calls: list[tuple[str, bool, Any]], name: str, *, pools: bool) -> Callable[..., None]:

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.transforms.viewing import viewable
 from pipeline.writing import whole_file
 
-__all__ = ["Explanation", "draw_explanation"]
+__all__ = ["Explanation", "draw_explanation", "overlay"]
 
 _COLORS = "inferno"
 _OPACITY, _FADE = 0.72, 0.7  # of the largest value, and the power by which smaller ones fade
@@ -75,17 +75,37 @@ def draw_explanation(
         raise InputError("picture and map differ in size", where=picture, expected=heat.shape, got=pixels.shape[1::-1])
     factor = max(1, -(-_SMALLEST_SIDE // max(rows.shape)))
     size = (rows.shape[1] * factor, rows.shape[0] * factor)
-    plain = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
-    smooth = np.asarray(Image.fromarray(rows).resize(size, Image.Resampling.BILINEAR))
-    below = np.asarray(plain)
-    if seen is not None:
-        dark = ~seen.T.repeat(factor, axis=0).repeat(factor, axis=1)
-        below = np.where(dark[..., np.newaxis], below * _DIMMED, below).astype(np.uint8)
-        smooth = np.where(dark, np.float32(0), smooth)
-    drawn = Image.fromarray(_heated(below, smooth))
+    plain, drawn = overlay(pixels, rows, size=size, seen=None if seen is None else seen.T)
     image = _with_caption(plain, drawn, explained)
     with whole_file(path) as temporary:
         image.save(temporary, format="PNG")
+
+
+def overlay(
+    pixels: npt.NDArray[np.uint8],
+    heat: npt.NDArray[np.float32],
+    *,
+    size: tuple[int, int],
+    seen: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Image.Image, Image.Image]:
+    """A picture, and the same under a map in colour, as in :func:`draw_explanation`.
+
+    Args:
+        pixels: shape (height, width, 3).
+        heat: shape (height, width), values 0 to 1.
+        size: width and height of the result; a larger one repeats pixels, a smaller one averages them. The map is
+            interpolated.
+        seen: shape (height, width), what the network saw; the rest is dimmed under the map. None is all of it.
+    """
+    grown = size[0] >= pixels.shape[1]
+    plain = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST if grown else Image.Resampling.LANCZOS)
+    smooth = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
+    below = np.asarray(plain)
+    if seen is not None:
+        dark = ~np.asarray(Image.fromarray(seen).resize(size, Image.Resampling.NEAREST))
+        below = np.where(dark[..., np.newaxis], below * _DIMMED, below).astype(np.uint8)
+        smooth = np.where(dark, np.float32(0), smooth)
+    return plain, Image.fromarray(_heated(below, smooth))
 
 
 def _heated(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

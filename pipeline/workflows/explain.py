@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.transforms import Invertd
 
 from pipeline.bundle import run_workflow
 from pipeline.errors import InputError
-from pipeline.inferers.gradcam import ClassMaps
+from pipeline.inferers.gradcam import ClassMaps, on_input_grid
 from pipeline.reports.heatmaps import Explanation, draw_explanation
 from pipeline.workflows.apply import Applied, applied, load_weights, open_inference
 
@@ -106,7 +105,7 @@ def _draw_case(
     probabilities = postprocessing({**loaded, "pred": logits})["pred"].tolist()
     predicted = int(np.argmax(probabilities))
     chosen = predicted if number is None else number
-    heat, seen = _on_input_grid(maps(image.to(device), chosen), image, preprocessing)
+    heat, seen = on_input_grid(maps(image.to(device), chosen), image, preprocessing)
     if not heat.any():
         logger.warning("%s: layer %s has nothing that speaks for %s", case["name"], maps.layer, classes[chosen])
     draw_explanation(
@@ -118,15 +117,6 @@ def _draw_case(
         explained=Explanation(classes[chosen], probabilities[chosen], classes[predicted], probabilities[predicted]),
     )
     logger.info("%s: %s %.3f, layer %s", case["name"], classes[chosen], probabilities[chosen], maps.layer)
-
-
-def _on_input_grid(heat: torch.Tensor, image: Any, preprocessing: Callable[..., Any]) -> tuple[Any, Any]:
-    """A map (1, X, Y) of the network's input on the grid of the picture, (X, Y), and how much of a pixel was seen."""
-    invert = Invertd(keys="map", transform=preprocessing, orig_keys="image", nearest_interp=False, to_tensor=True)
-    both = torch.cat([heat, torch.ones_like(heat)])
-    inverted = invert({"image": image, "map": type(image)(both)})["map"]
-    mapped, seen = np.asarray(inverted.cpu(), dtype=np.float32).clip(0, 1)
-    return mapped, seen
 
 
 def _number(label: str, classes: Sequence[str]) -> int:

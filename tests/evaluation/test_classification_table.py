@@ -184,7 +184,8 @@ def test_undefined_measures_are_null_and_no_zero(tmp_path: Path) -> None:
 def test_files_with_references(tmp_path: Path) -> None:
     table, reference, probabilities = _filled()
     files = table.write(tmp_path / "new")
-    assert [path.name for path in files] == ["probabilities.csv", "classification.json", "confusion.csv"]
+    names = ["probabilities.csv", "classification.json", "confusion.csv", "summary.json", "metrics.csv"]
+    assert [path.name for path in files] == names
     assert sorted(files) == sorted((tmp_path / "new").iterdir())
     rows = _read(files[0])
     names = list(NAMES.values())

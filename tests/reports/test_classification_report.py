@@ -41,7 +41,7 @@ def test_an_evaluation_ends_with_files_a_log_and_its_summary(tmp_path: Path, cap
         )  # fmt: skip
     assert summary["accuracy"]["value"] == pytest.approx(11 / 13)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "classification.json", "confusion.csv", "confusion.png", "probabilities.csv"
+        "classification.json", "confusion.csv", "confusion.png", "metrics.csv", "probabilities.csv", "summary.json"
     ]  # fmt: skip
     content = json.loads((tmp_path / "classification.json").read_text())
     assert (content["subset"], content["missing"]) == ("test", {"bad": "cannot be read"})

@@ -28,7 +28,8 @@ from pipeline.reports.html import (
     report_folders,
     write_report,
 )
-from pipeline.reports.html.plots import Strip, standalone, strip_plot
+from pipeline.reports.html.drawing import standalone
+from pipeline.reports.html.plots import Strip, strip_plot
 from pipeline.reports.html.wording import shown
 
 LABELS = {1: "Head & <neck>", 2: 'Tail "b"'}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from pipeline.bundle.configs.parts import Config, compose, dense_inferer, streaming_inferer
+from pipeline.bundle.configs.parts import Config, compose, dense_inferer, fastest, streaming_inferer
 from pipeline.bundle.configs.transforms import checks, geometry, intensities, loading
 from pipeline.planning import Plan
 from pipeline.planning.label_table import segment_arguments
@@ -47,12 +47,13 @@ class Task(ABC):
         """The loss of a training."""
 
     @abstractmethod
-    def inferer(self, *, mirrored: bool) -> Config:
+    def inferer(self, *, mirrored: bool, probabilities: str | None = None) -> Config:
         """How the network is applied.
 
         Args:
             mirrored: as a finished one: averaged over the plan's flips and, of a segmentation, with label maps on the
                 input's own grid; else as a validation needs it, on the network's grid.
+            probabilities: a reference to the classes of a segmentation whose probabilities a finished one writes.
         """
 
     @abstractmethod
@@ -119,9 +120,9 @@ class Segmentation(Task):
         return {"_target_": "DiceCELoss", "include_background": training.include_background, "to_onehot_y": True,
                 "softmax": True, "batch": training.batch_dice}  # fmt: skip
 
-    def inferer(self, *, mirrored: bool) -> Config:
+    def inferer(self, *, mirrored: bool, probabilities: str | None = None) -> Config:
         """See :class:`Task`."""
-        return streaming_inferer(self.plan) if mirrored else dense_inferer(self.plan)
+        return streaming_inferer(self.plan, probabilities) if mirrored else dense_inferer(self.plan)
 
     def validation(self) -> Config:
         """See :class:`Task`."""
@@ -217,13 +218,14 @@ class Classification(Task):
             return {"_target_": "torch.nn.BCEWithLogitsLoss"}
         return {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": self.plan.training.label_smoothing}
 
-    def inferer(self, *, mirrored: bool) -> Config:
+    def inferer(self, *, mirrored: bool, probabilities: str | None = None) -> Config:  # noqa: ARG002
         """See :class:`Task`."""
-        simple = {"_target_": "pipeline.inferers.AutocastInferer", "inferer": {"_target_": "SimpleInferer"}}
+        simple = {"_target_": "SimpleInferer"}
+        if not mirrored:
+            return {"_target_": "pipeline.inferers.AutocastInferer", "inferer": simple}
         axes = list(self.plan.inference.mirror_axes)
-        if not (mirrored and axes):
-            return simple
-        return {"_target_": "pipeline.inferers.MirroredInferer", "inferer": simple, "axes": axes}
+        flips = {"_target_": "pipeline.inferers.MirroredInferer", "inferer": simple, "axes": axes}
+        return fastest(flips if axes else simple)
 
     def validation(self) -> Config:
         """See :class:`Task`."""
@@ -262,7 +264,10 @@ class Classification(Task):
              "failures": "$@failures.reasons", "folder": "@output_dir", "subset": "@subset",
              "cases": "@cases", "references": "$@split.references()",
              "patients": "$@split.patients()", "bundle": "@bundle_root", "weights": "@weights",
-             "datalist": "@datalist_file"}
+             "datalist": "@datalist_file"},
+            {"_target_": "pipeline.reports.html.report_classes", "table": "@scores", "folder": "@output_dir",
+             "cases": "@cases", "network": "@network", "preprocessing": "@validate::preprocessing",
+             "device": "@device", "weights": "@weights"},
         ]  # fmt: skip
 
     def predictions(self) -> Config:

@@ -10,13 +10,12 @@ from typing import Any
 from pipeline.evaluation.folders import FolderPairs
 from pipeline.evaluation.scores import ScoreTable
 from pipeline.reports.html.gallery import CaseGallery, choose_cases, find_images, folder_cases
+from pipeline.reports.html.learning import find_curves
 from pipeline.reports.html.report import write_report
 
-__all__ = ["find_curves", "report_evaluation", "report_folders"]
+__all__ = ["report_evaluation", "report_folders"]
 
 logger = logging.getLogger(__name__)
-
-_CURVES = "training.csv"
 
 
 def report_evaluation(
@@ -35,7 +34,8 @@ def report_evaluation(
         gallery: the label maps of the scored cases.
         folder: with ``metrics.csv`` and ``summary.json``; gets ``report.html`` and ``plots``.
         cases: ``name`` and ``image`` (a file or folder, or several) of each case.
-        weights: the file of the weights; the learning curves are looked for beside it, see :func:`find_curves`.
+        weights: the file of the weights; the learning curves are looked for beside it, see
+            :func:`pipeline.reports.html.find_curves`.
         title: of the page.
 
     Returns:
@@ -84,12 +84,3 @@ def report_folders(
     path = write_report(folder, cases=shown, title=title)
     logger.info("wrote %s", path)
     return path
-
-
-def find_curves(weights: str | Path) -> Path | None:
-    """``training.csv`` beside the weights, or in ``docs`` of the bundle whose ``models`` they are in."""
-    file = Path(weights)
-    places = [file.with_name(_CURVES)]
-    if file.parent.name == "models":
-        places.append(file.parent.parent / "docs" / _CURVES)
-    return next((path for path in places if path.is_file()), None)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from typing import Any
 
-import pipeline
+from pipeline.reports.html.citing import EFRON, cited, counted, joined, software_text
 from pipeline.reports.html.wording import heading
 
 __all__ = ["methods_text"]
@@ -21,8 +19,7 @@ _REFERENCES = {
     "nikolov": "Nikolov S, Blackwell S, Zverovitch A, et al. Clinically applicable segmentation of head and neck "
     "anatomy for radiotherapy: deep learning algorithm development and validation study. Journal of Medical Internet "
     "Research 23(7):e26151, 2021. doi:10.2196/26151",
-    "efron": "Efron B. Better bootstrap confidence intervals. Journal of the American Statistical Association "
-    "82(397):171-185, 1987. doi:10.1080/01621459.1987.10478410",
+    **EFRON,
 }
 _SURFACES = {
     "voxel": "The surface of a label is the set of its voxels that have a face neighbour outside of it (in 2D an edge "
@@ -41,23 +38,18 @@ def methods_text(summary: Mapping[str, Any]) -> str:
     Returns:
         Plain text; an empty line between paragraphs.
     """
-    parts = (_data, _overlap, _surfaces, _lesions, _empty, _statistics, _software)
-    paragraphs = [part(summary) for part in parts]
-    text = "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
-    order = sorted((name for name in _REFERENCES if f"[{name}]" in text), key=lambda name: text.index(f"[{name}]"))
-    for number, name in enumerate(order, start=1):
-        text = text.replace(f"[{name}]", f"[{number}]")
-    listed = "\n".join(f"[{number}] {_REFERENCES[name]}" for number, name in enumerate(order, start=1))
-    return f"{text}\n\nReferences\n{listed}"
+    parts = (_data, _overlap, _surfaces, _lesions, _empty, _statistics)
+    paragraphs = [*(part(summary) for part in parts), software_text(summary, _PACKAGES)]
+    return cited(paragraphs, _REFERENCES)
 
 
 def _data(summary: Mapping[str, Any]) -> str:
     labels = list(summary.get("labels", {}).values())
     cases, patients = summary.get("cases", 0), summary.get("patients", 0)
     subset, bundle = summary.get("subset"), summary.get("bundle")
-    text = f"Segmentations of {_count(cases, 'case')} of {_count(patients, 'patient')}"
+    text = f"Segmentations of {counted(cases, 'case')} of {counted(patients, 'patient')}"
     text += f" (subset: {subset})" if subset else ""
-    text += f" were compared with the reference for {_count(len(labels), 'label')}: {_joined(labels)}."
+    text += f" were compared with the reference for {counted(len(labels), 'label')}: {joined(labels)}."
     if bundle:
         released = f", version {summary['bundle_version']}" if summary.get("bundle_version") else ""
         weights = f", weights SHA-256 {summary['weights_sha256']}" if summary.get("weights_sha256") else ""
@@ -65,10 +57,10 @@ def _data(summary: Mapping[str, Any]) -> str:
     missing, unscored = len(summary.get("missing") or {}), len(summary.get("unscored") or {})
     if missing:
         text += (
-            f" {_count(missing, 'case')} without a usable prediction counted with scores of 0 and infinite distances."
+            f" {counted(missing, 'case')} without a usable prediction counted with scores of 0 and infinite distances."
         )
     if unscored:
-        text += f" {_count(unscored, 'case')} without a usable reference could not be scored."
+        text += f" {counted(unscored, 'case')} without a usable reference could not be scored."
     if summary.get("resampled"):
         text += " Predictions on another grid were resampled to the grid of their references by the nearest neighbour."
     return text
@@ -129,18 +121,12 @@ def _statistics(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _software(summary: Mapping[str, Any]) -> str:
-    made = summary.get("medpipe") or pipeline.__version__
-    found = ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name)) is not None)
-    return f"Software: medpipe {made} (Python {platform.python_version()}, {found})."
-
-
 def _tolerances(summary: Mapping[str, Any]) -> str:
     given = dict(summary.get("tolerance") or {})
     unit = "pixel" if _in_pixels(summary) else "mm"
     if len(set(given.values())) == 1:
         return f"here {next(iter(given.values())):g} {unit}"
-    return "here " + _joined([f"{value:g} {unit} for {name}" for name, value in given.items()])
+    return "here " + joined([f"{value:g} {unit} for {name}" for name, value in given.items()])
 
 
 def _in_pixels(summary: Mapping[str, Any]) -> bool:
@@ -154,18 +140,3 @@ def _measured(summary: Mapping[str, Any]) -> str:
 def _size(summary: Mapping[str, Any]) -> str:
     columns = [heading(column).title for column in summary.get("definitions", {})]
     return "area" if any(title.startswith("Area") for title in columns) else "volume"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _joined(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

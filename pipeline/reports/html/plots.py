@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.reports.html.drawing import Scale, plot_element, shortened, tick_mark, tick_text
 from pipeline.reports.html.wording import shown
 
-__all__ = ["Curve", "Strip", "curve_plot", "standalone", "strip_plot"]
+__all__ = ["Curve", "Strip", "curve_plot", "strip_plot"]
 
-_STYLE = Path(__file__).with_name("templates") / "plots.css"
-_VARIABLE = re.compile(r"var\([^,]+, ([^)]+)\)")
-_WIDTH, _LEFT, _RIGHT = 420.0, 8.0, 412.0
+_LEFT, _RIGHT = 8.0, 412.0
 _ROW, _HEAD, _FOOT = 74.0, 8.0, 30.0
 _GUTTER = 46.0  # to the right, for what is infinite
 _SPREAD = 11.0  # of the points, up and down
@@ -59,20 +56,22 @@ def strip_plot(key: str, title: str, strips: Sequence[Strip], *, digits: int, bo
         bounded: whether the measure lies within 0 and 1.
 
     Returns:
-        An ``svg`` element without style; see :func:`standalone`.
+        An ``svg`` element without style, see :func:`pipeline.reports.html.drawing.standalone`.
     """
     known = [strip.values[np.isfinite(strip.values)] for strip in strips]
     right = _RIGHT - (_GUTTER if any(np.isinf(strip.values).any() for strip in strips) else 0)
     ticks = _ticks(np.concatenate([*known, _ends(strips)]), bounded=bounded, whole=digits == 0)
-    scale = _Scale(ticks[0], ticks[-1], _LEFT + 6, right - 6)
+    scale = Scale(ticks[0], ticks[-1], _LEFT + 6, right - 6)
     height = _HEAD + _ROW * len(strips) + _FOOT
     bottom = height - _FOOT
     parts = [f'<line class="grid" x1="{scale(t):.1f}" x2="{scale(t):.1f}" y1="4" y2="{bottom:g}"/>' for t in ticks]
-    parts += [_tick(_anchor(k, len(ticks)), scale(t), bottom + 17, _tick_text(t, ticks)) for k, t in enumerate(ticks)]
+    parts += [
+        tick_mark(_anchor(k, len(ticks)), scale(t), bottom + 17, tick_text(t, ticks)) for k, t in enumerate(ticks)
+    ]
     for k, (strip, values) in enumerate(zip(strips, known, strict=True)):
         parts += _row(strip, values, scale, _HEAD + _ROW * k, digits)
     said = "; ".join(_in_words(strip, values, digits) for strip, values in zip(strips, known, strict=True))
-    return _svg(f"plot-{key}", title, f"Distribution over cases. {said}.", height, parts)
+    return plot_element(f"plot-{key}", title, f"Distribution over cases. {said}.", height, parts)
 
 
 def curve_plot(key: str, title: str, curves: Sequence[Curve], *, x_title: str = "epoch") -> str:
@@ -92,52 +91,22 @@ def curve_plot(key: str, title: str, curves: Sequence[Curve], *, x_title: str = 
     y_ticks = _ticks(np.concatenate([curve.y[k] for curve, k in zip(curves, kept, strict=True)]))
     last = max(float(curve.x[k][-1]) for curve, k in zip(curves, kept, strict=True))
     x_ticks = [tick for tick in x_ticks if tick <= last]
-    across = _Scale(x_ticks[0], last, _CURVE_LEFT, _RIGHT - 8)
-    up = _Scale(y_ticks[0], y_ticks[-1], bottom, 12)
-    parts = [_tick("end", _CURVE_LEFT - 6, up(t) + 4, _tick_text(t, y_ticks)) for t in y_ticks]
-    parts += [_tick("middle", across(t), bottom + 17, _tick_text(t, x_ticks)) for t in x_ticks]
+    across = Scale(x_ticks[0], last, _CURVE_LEFT, _RIGHT - 8)
+    up = Scale(y_ticks[0], y_ticks[-1], bottom, 12)
+    parts = [tick_mark("end", _CURVE_LEFT - 6, up(t) + 4, tick_text(t, y_ticks)) for t in y_ticks]
+    parts += [tick_mark("middle", across(t), bottom + 17, tick_text(t, x_ticks)) for t in x_ticks]
     parts += [
         f'<line class="grid" x1="{_CURVE_LEFT:g}" x2="{_RIGHT - 8:g}" y1="{up(t):.1f}" y2="{up(t):.1f}"/>'
         for t in y_ticks
     ]
-    parts.append(_tick("end", _RIGHT - 8, bottom + 32, x_title))
+    parts.append(tick_mark("end", _RIGHT - 8, bottom + 32, x_title))
     for n, (curve, k) in enumerate(zip(curves, kept, strict=True)):
         points = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in zip(curve.x[k], curve.y[k], strict=True))
         look = f"curve c{n % _COLORS}" + (" again" if n >= _COLORS else "")
         parts.append(f'<polyline class="{look}" points="{points}"/>')
         parts += _legend(curve.name, look, n) if len(curves) > 1 else []
     ends = [f"{curve.name} ends at {curve.y[k][-1]:.4g}" for curve, k in zip(curves, kept, strict=True) if k.any()]
-    return _svg(f"plot-{key}", title, f"Lines over the {x_title}. {'; '.join(ends)}.", height, parts)
-
-
-def standalone(svg: str, title: str) -> str:
-    """A plot as a file of its own, with its style and its title."""
-    start = svg.index(">") + 1
-    view = svg[svg.index("viewBox=") :].split('"')[1].split()
-    height = float(view[3]) + 26
-    opening = svg[:start].replace(f'viewBox="{" ".join(view)}"', f'viewBox="0 -26 {view[2]} {height:g}"')
-    opening = opening.replace(
-        "<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" width="{view[2]}" height="{height:g}" '
-    )
-    ground = f'<rect class="ground" x="0" y="-26" width="{view[2]}" height="{height:g}"/>'
-    head = f'<text class="title" x="{_LEFT:g}" y="-8">{escape(title)}</text>'
-    plain = _VARIABLE.sub(r"\1", _STYLE.read_text(encoding="utf-8"))  # not every drawing program knows variables
-    style = f"<style>{plain}</style>"
-    return f"{opening}{style}{ground}{head}{svg[start:]}\n"
-
-
-class _Scale(NamedTuple):
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
-
-def _tick(anchor: str, x: float, y: float, text: str) -> str:
-    return f'<text class="tick" text-anchor="{anchor}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+    return plot_element(f"plot-{key}", title, f"Lines over the {x_title}. {'; '.join(ends)}.", height, parts)
 
 
 def _value(y: float, text: str) -> str:
@@ -148,15 +117,15 @@ def _legend(name: str, look: str, n: int) -> list[str]:
     x, y = 10 + 205 * (n % 2), _CURVE_HEIGHT + 4 + 16 * (n // 2)
     return [
         f'<line class="{look}" x1="{x}" x2="{x + 18}" y1="{y - 4:g}" y2="{y - 4:g}"/>',
-        f'<text x="{x + 24}" y="{y:g}">{escape(_cut(name, 26))}</text>',
+        f'<text x="{x + 24}" y="{y:g}">{escape(shortened(name, 26))}</text>',
     ]
 
 
-def _row(strip: Strip, values: _Floats, scale: _Scale, top: float, digits: int) -> list[str]:
+def _row(strip: Strip, values: _Floats, scale: Scale, top: float, digits: int) -> list[str]:
     middle, below = top + 38, top + 60
     interval = "" if strip.low is None else f" ({shown(strip.low, digits)} to {shown(strip.high, digits)})"
     parts = [
-        f'<text class="label" x="{_LEFT:g}" y="{top + 15:g}">{escape(_cut(strip.label, 30))}</text>',
+        f'<text class="label" x="{_LEFT:g}" y="{top + 15:g}">{escape(shortened(strip.label, 30))}</text>',
         _value(top + 15, f"{shown(strip.mean, digits)}{interval}"),
     ]
     infinite = int(np.isinf(strip.values).sum())
@@ -180,7 +149,7 @@ def _row(strip: Strip, values: _Floats, scale: _Scale, top: float, digits: int) 
     return parts
 
 
-def _offsets(values: _Floats, scale: _Scale) -> _Floats:
+def _offsets(values: _Floats, scale: Scale) -> _Floats:
     """Up and down, the wider the more points are near; the same for the same values."""
     places = np.array([scale(v) for v in values])
     bins = np.clip(((places - scale.start) / (scale.end - scale.start) * _BINS).astype(int), 0, _BINS - 1)
@@ -212,20 +181,8 @@ def _ticks(values: _Floats, *, bounded: bool = False, whole: bool = False) -> li
     return ticks if len(ticks) > 1 else [low, high]
 
 
-def _tick_text(tick: float, ticks: Sequence[float]) -> str:
-    step = ticks[1] - ticks[0]
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    if abs(step * 10**digits - round(step * 10**digits)) > 1e-6:  # noqa: PLR2004 - steps of 2.5
-        digits += 1
-    return shown(tick, digits)
-
-
 def _anchor(k: int, count: int) -> str:
     return "start" if k == 0 else "end" if k == count - 1 else "middle"
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _in_words(strip: Strip, values: _Floats, digits: int) -> str:
@@ -235,11 +192,3 @@ def _in_words(strip: Strip, values: _Floats, digits: int) -> str:
         low, high = shown(float(values.min()), digits), shown(float(values.max()), digits)
         text += f", from {low} to {high}"
     return text + (f", {infinite} infinite" if infinite else "") + (f", {undefined} undefined" if undefined else "")
-
-
-def _svg(key: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg class="plot" role="img" aria-labelledby="{key}-t {key}-d" viewBox="0 0 {_WIDTH:g} {height:g}">'
-        f'<title id="{key}-t">{escape(title)}</title><desc id="{key}-d">{escape(description)}</desc>'
-        f"{''.join(parts)}</svg>"
-    )

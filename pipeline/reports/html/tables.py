@@ -34,11 +34,12 @@ class CaseTable(NamedTuple):
 
     Attributes:
         columns: for each column its name, words, digits, direction (1 where higher is better) and whether it is
-            shown at once.
+            shown at once, and whether it holds words instead of numbers.
         views: what the table can show: the mean of the labels, where there are several, and each label.
-        cells: numbers by view, row and column; "inf" and None for what is infinite and undefined.
+        cells: numbers by view, row and column; "inf" and None for what is infinite and undefined; or words.
         rows: the first view, worst case first: the row's number, the case, its note, the number of its viewer or None,
-            whether it has no prediction, and the texts of its cells.
+            whether it has no prediction, its kind for the filter or "", the anchor of its picture or "", and the texts
+            of its cells.
     """
 
     columns: list[dict[str, Any]]
@@ -58,6 +59,7 @@ def label_cards(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         cards.append(
             {
                 "label": label,
+                "unit": "Dice",
                 "mean": _cell(row, "mean", 3),
                 "low": _cell(row, "low", 3),
                 "high": _cell(row, "high", 3),
@@ -136,6 +138,8 @@ def case_table(measures: MeasureTable, summary: Mapping[str, Any], viewers: Mapp
             "note": measures.notes.get(measures.cases[n], ""),
             "viewer": viewers.get(measures.cases[n]),
             "missing": measures.cases[n] in missing,
+            "kind": "",
+            "figure": "",
             "cells": [shown(float(v), one.digits) for v, one in zip(values[0][n], _digits(called, views), strict=True)],
         }
         for n in order
@@ -149,6 +153,7 @@ def case_table(measures: MeasureTable, summary: Mapping[str, Any], viewers: Mapp
             "better": about_column(name).better,
             "definition": about_column(name).definition,
             "main": is_main(name),
+            "words": False,
         }
         for name, one in zip(names, _digits(called, views), strict=True)
     ]

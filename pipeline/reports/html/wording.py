@@ -21,6 +21,7 @@ _TITLES = {
     "volume_difference": "Volume diff.",
     "area_difference": "Area diff.",
     "lesion_dice": "Lesion Dice",
+    "roc_auc": "ROC AUC",
 }
 _UNITS = {"mm": "mm", "ml": "ml", "mm2": "mm²", "pixel": "px", "percent": "%"}
 _SUFFIX = re.compile(rf"_({'|'.join(_UNITS)})$")
