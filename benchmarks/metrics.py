@@ -2,7 +2,9 @@
 
 For each size one case of ellipsoids, and a prediction of them that is moved, frayed and has a few false positives.
 medpipe computes every measure; MONAI only Dice, the 95 % Hausdorff distance and the surface Dice, from one-hot masks
-that it is given for free. Medians of alternating runs: read the ratios.
+that it is given for free. Medians of alternating runs: read the ratios. The second table has ten labels in one field of
+view, voxel by voxel finer, and the power of the number of voxels by which the time grows; ``--light`` leaves out the
+largest of them.
 
 Then all that ``medpipe evaluate --predictions DIR --references DIR`` does, on 260 pairs of files: those label maps of
 LABELS, a folder such as ``Task04_Hippocampus/labelsTr``, one voxel off; made-up ones without it.
@@ -10,9 +12,10 @@ LABELS, a folder such as ``Task04_Hippocampus/labelsTr``, one voxel off; made-up
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import math
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -36,9 +39,12 @@ CASES = (  # name, shape, labels, spacing in mm, rounds
     ("X-ray", (512, 512), 3, (0.5, 0.5), 5),
     ("hippocampus", (35, 50, 36), 2, (1.0, 1.0, 1.0), 9),
     ("prostate", (320, 320, 20), 2, (0.625, 0.625, 3.6), 3),
-    ("abdomen, half", (128, 128, 64), 10, (1.5, 1.5, 3.0), 2),
-    ("abdomen", (256, 256, 128), 10, (0.8, 0.8, 2.5), 1),
 )
+GROWING = tuple(  # one field of view of 205 x 205 x 320 mm, in ever smaller voxels
+    ("abdomen", (n, n, n // 2), 10, (204.8 / n, 204.8 / n, 640 / n), rounds)
+    for n, rounds in ((64, 5), (96, 3), (128, 3), (192, 1), (256, 1))
+)
+HEADER = "| case | labels | voxel (ms) | surface element (ms) | MONAI (ms) | MONAI / voxel | MONAI / surface element |"
 HIPPOCAMPI = 260
 
 
@@ -77,8 +83,8 @@ def seconds(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
     return {name: statistics.median(values[1:]) for name, values in taken.items()}
 
 
-def row(name: str, shape: tuple[int, ...], labels: int, spacing: tuple[float, ...], rounds: int) -> str:
-    """One size as a line of the table."""
+def times(shape: tuple[int, ...], labels: int, spacing: tuple[float, ...], rounds: int) -> dict[str, float]:
+    """Median seconds for one size."""
     prediction, reference = case(shape, labels)
     one_hot = tuple(
         torch.nn.functional.one_hot(torch.as_tensor(values).long(), labels + 1).movedim(-1, 0)[None].bool()
@@ -89,7 +95,7 @@ def row(name: str, shape: tuple[int, ...], labels: int, spacing: tuple[float, ..
         options = {"labels": range(1, labels + 1), "spacing_mm": spacing, "definition": definition}
         return lambda: measure(prediction, reference, **options)
 
-    took = seconds(
+    return seconds(
         {
             "voxel": ours("voxel"),
             "surface": ours("surface_element"),
@@ -97,10 +103,24 @@ def row(name: str, shape: tuple[int, ...], labels: int, spacing: tuple[float, ..
         },
         rounds,
     )
+
+
+def row(name: str, shape: tuple[int, ...], labels: int, took: dict[str, float]) -> str:
+    """One size as a line of the table."""
     size = " x ".join(map(str, shape))
     ratios = " | ".join(f"{took['monai'] / took[who]:.1f}" for who in ("voxel", "surface"))
-    times = " | ".join(f"{1000 * took[who]:.1f}" for who in ("voxel", "surface", "monai"))
-    return f"| {name}, {size} | {labels} | {times} | {ratios} |"
+    shown = " | ".join(f"{1000 * took[who]:.1f}" for who in ("voxel", "surface", "monai"))
+    return f"| {name}, {size} | {labels} | {shown} | {ratios} |"
+
+
+def growth(found: dict[tuple[int, ...], dict[str, float]]) -> str:
+    """The power of the number of voxels by which each way's time grows: the slope of the logarithms."""
+    voxels = [math.log(math.prod(shape)) for shape in found]
+    slopes = {
+        who: statistics.linear_regression(voxels, [math.log(took[who]) for took in found.values()]).slope
+        for who in ("voxel", "surface", "monai")
+    }
+    return " | ".join(f"voxels^{slope:.2f}" for slope in slopes.values())
 
 
 def pairs(labels: Path | None) -> Iterator[tuple[Map, Map]]:
@@ -129,22 +149,29 @@ def evaluation(labels: Path | None) -> float:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", nargs="?", type=Path, metavar="LABELS")
+    parser.add_argument("--light", action="store_true", help="without the largest size")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    print(
-        "| case | labels | voxel (ms) | surface element (ms) | MONAI (ms) | MONAI / voxel | MONAI / surface element |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for arguments in CASES:
-        print(row(*arguments), flush=True)
+    print(f"{HEADER}\n|---|---:|---:|---:|---:|---:|---:|")
+    for name, shape, labels, spacing, rounds in CASES:
+        print(row(name, shape, labels, times(shape, labels, spacing, rounds)), flush=True)
+    print(f"\n{HEADER}\n|---|---:|---:|---:|---:|---:|---:|")
+    found = {}
+    for name, shape, labels, spacing, rounds in GROWING[: -1 if options.light else None]:
+        found[shape] = times(shape, labels, spacing, rounds)
+        print(row(name, shape, labels, found[shape]), flush=True)
+    print(f"| growth | | {growth(found)} | | |")
     cases = [case((35, 50, 36), 2, seed) for seed in range(HIPPOCAMPI)]
     began = time.perf_counter()
     for prediction, reference in cases:
         measure(prediction, reference, labels=[1, 2], spacing_mm=(1.0, 1.0, 1.0))
     print(f"\n{HIPPOCAMPI} hippocampi, one after the other: {time.perf_counter() - began:.2f} s")
-    took = evaluation(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
-    print(f"{HIPPOCAMPI} pairs of files, with intervals and tables: {took:.1f} s")
+    took = evaluation(options.labels)
+    print(f"{HIPPOCAMPI} pairs of files, with intervals, tables and the report: {took:.1f} s")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.data.files import PICTURE_SUFFIXES, Case
-from pipeline.errors import InputError
 
-__all__ = ["content_hash", "content_of", "copies", "copies_error"]
+__all__ = ["content_hash", "content_of", "copies"]
 
 _BLOCK = 1 << 20
 _DIGITS = 32  # 128 bits: no two of 10 ** 9 images share them by chance
@@ -88,13 +87,3 @@ def copies(cases: Iterable[Case]) -> list[list[Case]]:
         groups.setdefault(content_of(case), []).append(case)
     groups.pop(None, None)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def copies_error(pairs: list[tuple[Case, Case]]) -> InputError:
-    """What to say of cases whose images stand in another part of the split as well, each with its copy there."""
-    case, twin = pairs[0]
-    return InputError(
-        f"{len(pairs)} image(s) are exact copies of images in another part of the split, first that of {twin['name']}",
-        where=case["image"],
-        cure="Remove the copies, or put them into one part",
-    )

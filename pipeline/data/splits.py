@@ -13,11 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pipeline.data.classes import find_classified
-from pipeline.data.content import content_of, copies, copies_error
+from pipeline.data.content import content_of, copies
+from pipeline.data.datalists import write_datalist
 from pipeline.data.files import Case
+from pipeline.data.leakage import Overlap, find_overlaps, overlap_error, patient_of
 from pipeline.data.pairs import find_pairs
 from pipeline.errors import InputError
-from pipeline.writing import whole_file
 
 __all__ = ["DataSplit"]
 
@@ -27,6 +28,7 @@ ALL = "all"
 
 Fold: TypeAlias = "int | str"
 _MIN_FOLDS = 2
+_Place: TypeAlias = "int | str | None"
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,8 @@ class DataSplit:
     the file, at the same time as the weights. The file has the form of MONAI's Auto3DSeg datalists:
     ``{"test": [...], "training": [{"image", "label", "fold", ...}]}``.
 
-    Exact copies of an image are dealt into one part, as one patient's images are; where a datalist separates them, or
-    an evaluated image is a copy of one that the weights have seen, the split is refused.
+    Exact copies of an image are dealt into one part, as one patient's images are. Where a datalist separates them, or
+    an evaluated case shows an image or a patient that the weights have seen, the split is refused.
 
     Args:
         dataset_dir: see :func:`pipeline.data.find_pairs` and, with ``classes``, :func:`pipeline.data.find_classified`.
@@ -56,7 +58,7 @@ class DataSplit:
 
     Raises:
         InputError: see :func:`pipeline.data.find_pairs`; a name that the pattern does not match; too few patients;
-            copies of one image in two parts.
+            copies of one image, or images of one patient, in two parts.
     """
 
     def __init__(
@@ -75,12 +77,12 @@ class DataSplit:
         self.root = Path(dataset_dir or "").expanduser()
         self.datalist_file = Path(datalist_file)
         self.test_fraction, self.folds, self.seed = test_fraction, folds, seed
-        pattern = re.compile(patient_pattern) if patient_pattern else None
+        self._pattern = re.compile(patient_pattern) if patient_pattern else None
         if classes is None:
             cases = find_pairs(dataset_dir, modality=modality)
         else:
             cases = find_classified(dataset_dir, classes, multi_label=multi_label)
-        self.cases: list[Case] = [{**case, "patient": _patient(case, pattern)} for case in cases]
+        self.cases: list[Case] = [{**case, "patient": patient_of(case, self._pattern)} for case in cases]
         self._listed: dict[str, Case] = {}
         self._fold: Fold | None = None  # that the weights beside the datalist left out, where it says so
         self._place = self._read_places()
@@ -103,24 +105,30 @@ class DataSplit:
     def validation(self, fold: Fold) -> list[Case]:
         """The cases of one fold; with ``all``, which leaves none out, those of fold 0, which tell the course alone."""
         self._open_fold(fold)
-        return self._placed(lambda place: place == (0 if fold == ALL else fold))
+        cases = self._placed(lambda place: place == (0 if fold == ALL else fold))
+        if fold != ALL:
+            self._refuse_known(cases, lambda place: place not in (None, "test", fold))
+        return cases
 
     def held_out(self) -> list[Case]:
-        """The cases that no training used: the test part, and cases of patients that the datalist does not name."""
+        """The cases that no training used: the test part, and cases that the datalist does not name.
+
+        Raises:
+            InputError: one of them shows an image or a patient that the weights have seen, or there is none.
+        """
         self._tell_apart()
-        seen = {case["patient"] for case in self.cases if self._place.get(case["name"]) not in (None, "test")}
-        seen |= {entry["patient"] for entry in self._listed.values() if "fold" in entry and _has_patient(entry)}
-        cases = [case for case in self._placed(lambda place: place in (None, "test")) if case["patient"] not in seen]
-        trained = {entry.get("content"): entry for entry in self._listed.values() if "fold" in entry}
-        pairs = [(case, trained[content_of(case)]) for case in cases if content_of(case) in trained.keys() - {None}]
-        if pairs:
-            raise copies_error(pairs)
+        if not self.datalist_file.is_file() and not self._place:
+            logger.warning("%s is missing: nothing tells which cases the weights have seen", self.datalist_file)
+        cases = self._placed(lambda place: place in (None, "test"))
+        self._refuse_known(cases, lambda place: place not in (None, "test"))
         if not cases:
             raise InputError(
                 "every case of it was used in training or validation",
                 where=self.root,
-                cure="Give data that the weights have not seen, or --split validation",
+                cure="Give data that the weights have not seen, or --subset validation",
             )
+        if len(cases) < len(self.cases):
+            logger.info("%d of %d cases were used in training and are left out", self._seen(), len(self.cases))
         return cases
 
     def select(self, split: str, fold: Fold = 0) -> list[Case]:
@@ -132,6 +140,9 @@ class DataSplit:
         if split == "validation" and (self._fold == ALL or self._fold not in (None, fold)):
             cure = "Give --subset test" if self._fold == ALL else f"Give --fold {self._fold}, or --subset test"
             raise InputError(f"the weights were trained on fold {fold}", where=self.datalist_file, cure=cure)
+        if split in ("all", "training"):
+            self._tell_apart()
+            logger.warning("subset %s: %d of %d cases were used in training", split, self._seen(), len(self.cases))
         if split == "all":
             return self.cases
         parts: dict[str, Callable[[], list[Case]]] = {
@@ -151,6 +162,9 @@ class DataSplit:
         """The patient of each case by its name."""
         return {case["name"]: case["patient"] for case in self.cases}
 
+    def _seen(self) -> int:
+        return len(self._placed(lambda place: place not in (None, "test")))
+
     def _placed(self, wanted: Any) -> list[Case]:
         return [case for case in self.cases if wanted(self._place.get(case["name"]))]
 
@@ -160,14 +174,26 @@ class DataSplit:
         self._deal_if_new()
         self._check_fold(fold)
         listed = [case for case in self.cases if case["name"] in self._place]
-        pairs = [
-            (case, group[0])
-            for group in copies(listed)
-            for case in group[1:]
-            if self._place[case["name"]] != self._place[group[0]["name"]]
-        ]
-        if pairs:
-            raise copies_error(pairs)
+        owners: dict[str, str] = {}
+        pairs = [Overlap(case, group[0]["name"], "image") for group in copies(listed) for case in group[1:]]
+        pairs += [Overlap(case, owners.setdefault(case["patient"], case["name"]), "patient") for case in listed]
+        apart = [one for one in pairs if self._place[one.case["name"]] != self._place[one.other]]
+        if apart:
+            what = f"{len(apart)} cases of it are in another part of the split than the same image or patient"
+            cure = f"Put them into one part in {self.datalist_file}, or delete that file to deal all anew"
+            raise overlap_error(apart, root=self.root, what=what, cure=cure)
+
+    def _refuse_known(self, cases: list[Case], trained: Callable[[_Place], bool]) -> None:
+        """Refuse cases that show an image or a patient of the parts that were trained on, here or in the datalist."""
+        listed = [entry for entry in self._listed.values() if trained(entry.get("fold", "test"))]
+        overlaps = find_overlaps(cases, present=self._placed(trained), listed=listed, pattern=self._pattern)
+        if overlaps:
+            raise overlap_error(
+                overlaps,
+                root=self.root,
+                what=f"{len(overlaps)} of {len(cases)} cases to score were trained on, by image or patient",
+                cure="Take them out of the data; a case of another patient with the same number needs another name",
+            )
 
     def _tell_apart(self) -> None:
         """A case that has a listed case's name but shows something else is another case."""
@@ -259,31 +285,5 @@ class DataSplit:
                 for case in self._placed(lambda place: place != "test")
             ],
         }
-        with whole_file(self.datalist_file) as temporary:
-            temporary.write_text(_one_line_each(content), encoding="utf-8")
+        write_datalist(self.datalist_file, content)
         self._changed = False
-
-
-def _one_line_each(content: dict[str, Any]) -> str:
-    """JSON with a line per case, which people can read and version control can compare."""
-    fields = []
-    for key, value in content.items():
-        listed = isinstance(value, list) and len(value) > 0
-        text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]" if listed else json.dumps(value)
-        fields.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(fields) + "\n}\n"
-
-
-def _has_patient(entry: Case) -> bool:
-    """Whether a listed case names a patient; without a pattern each case is its own."""
-    return bool(entry.get("patient", entry["name"]) != entry["name"])
-
-
-def _patient(case: Case, pattern: re.Pattern[str] | None) -> str:
-    name = str(case["name"])
-    if pattern is None:
-        return str(case.get("patient", name))
-    match = pattern.search(name)
-    if match is None:
-        raise InputError("no patient in the case's name", where=name, expected=f"a match of {pattern.pattern}")
-    return str(match.group(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,14 @@ import numpy.typing as npt
 from pipeline.errors import InputError
 from pipeline.evaluation.bootstrap import mean_intervals
 from pipeline.evaluation.columns import about_column
+from pipeline.evaluation.comparison_output import comparison_text, write_comparison
 from pipeline.evaluation.measure_table import MeasureTable
-from pipeline.evaluation.score_output import BOOTSTRAP
 from pipeline.evaluation.statistics import holm, mean_ranks, patient_means, rank_biserial, rank_shares, wilcoxon
-from pipeline.evaluation.tables import aligned, number, write_csv, write_json
-from pipeline.writing import whole_file
 
 __all__ = ["Comparison", "Difference", "Place", "compare_tables"]
 
 _NEEDED = 2
 _SAME = 1e-6  # of a reference's size: tables keep nine digits
-_CERTAIN = 0.05
-_METHODS = (
-    "Differences are second - first, of cases with a finite value in both. Intervals: BCa bootstrap over patients. "
-    "p: two-sided Wilcoxon signed-rank test of the patients' mean differences, infinite ones as the largest; adjusted "
-    "after Holm over all rows. Effect: matched-pairs rank-biserial correlation, positive where the second is better. "
-    "Ranks: within each case and label, averaged over labels, cases of a patient, and patients."
-)
 
 _Floats = npt.NDArray[np.float64]
 
@@ -107,7 +98,7 @@ class Comparison:
         patients: of those cases.
         left_out: how many cases of each evaluation are not in all of them.
         differences: of each pair, label and measure.
-        ranking: of three or more, by measure.
+        ranking: by measure.
     """
 
     names: tuple[str, ...]
@@ -117,53 +108,18 @@ class Comparison:
     differences: tuple[Difference, ...]
     ranking: tuple[Place, ...]
 
-    def write(self, folder: Path, *, about: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write ``comparison.csv``, ``.json`` and ``.txt``, and ``ranking.csv`` of three or more."""
-        rows = [asdict(row) for row in self.differences]
-        places = [asdict(place) for place in self.ranking]
-        content = {
-            "results": list(self.names), **(about or {}), "cases": self.cases, "patients": self.patients,
-            "left_out": self.left_out, "bootstrap": BOOTSTRAP, "methods": _METHODS, "differences": rows,
-            "ranking": places,
-        }  # fmt: skip
-        files = [
-            write_csv(folder / "comparison.csv", [list(rows[0]), *(list(row.values()) for row in rows)]),
-            write_json(folder / "comparison.json", content),
-        ]
-        if places:
-            header = [
-                "measure",
-                "place",
-                "name",
-                "mean_rank",
-                *(f"share_of_place_{n + 1}" for n in range(len(self.names))),
-            ]
-            table = [[p.measure, p.place, p.name, p.mean_rank, *p.shares] for p in self.ranking]
-            files.append(write_csv(folder / "ranking.csv", [header, *table]))
-        with whole_file(folder / "comparison.txt") as temporary:
-            temporary.write_text(self.text() + "\n", encoding="utf-8")
-        return [*files, folder / "comparison.txt"]
+    def write(self, folder: Path, *, about: Mapping[str, Mapping[str, Any]] | None = None) -> list[Path]:
+        """Write ``comparison.csv``, ``.json`` and ``.txt``, and ``ranking.csv``.
 
-    def text(self) -> str:
+        Args:
+            folder: made when needed.
+            about: what was scored in each evaluation, by its name, see :func:`pipeline.evaluation.provenance`.
+        """
+        return write_comparison(self, folder, about or {})
+
+    def text(self, *, about: Mapping[str, Mapping[str, Any]] | None = None) -> str:
         """Differences with their intervals, a line each, and the ranking; ``*`` marks an adjusted p under 0.05."""
-        lines = [f"{self.cases} cases of {self.patients} patients in all of {', '.join(self.names)}"]
-        lines += [f"{name}: {count} further cases are left out" for name, count in self.left_out.items() if count]
-        header = ["", "first", "second", "difference", "95 % interval", "effect", "p (Holm)", "cases"]
-        for first, second in dict.fromkeys((row.first, row.second) for row in self.differences):
-            rows = [row for row in self.differences if (row.first, row.second) == (first, second)]
-            lines += ["", f"{second} (second) against {first} (first)", *aligned([header, *map(_line, rows)])]
-        if self.ranking:
-            places = [f"place {n + 1}" for n in range(len(self.names))]
-            rows_of_places = [
-                [
-                    f"{p.measure} {p.place}. {p.name}",
-                    f"{p.mean_rank:.3f}",
-                    *(f"{100 * share:.0f} %" for share in p.shares),
-                ]
-                for p in self.ranking
-            ]
-            lines += ["", *aligned([["ranking", "mean rank", *places], *rows_of_places])]
-        return "\n".join(lines)
+        return comparison_text(self, about or {})
 
 
 def compare_tables(tables: Mapping[str, MeasureTable], *, measures: Sequence[str] | None = None) -> Comparison:
@@ -196,7 +152,7 @@ def compare_tables(tables: Mapping[str, MeasureTable], *, measures: Sequence[str
         for measure in wanted
     ]
     adjusted = holm([row["p"] for row in rows])
-    ranking = [place for name in wanted for place in _ranking(name, aligned_tables)] if len(tables) > _NEEDED else []
+    ranking = [place for name in wanted for place in _ranking(name, aligned_tables)]
     return Comparison(
         names=tuple(tables),
         cases=len(cases),
@@ -286,13 +242,3 @@ def _check_references(tables: Mapping[str, MeasureTable]) -> None:
 
 def _mean(values: _Floats) -> float:
     return float(values.mean()) if values.size else float("nan")
-
-
-def _line(row: Difference) -> list[str]:
-    mark = "*" if row.p_holm < _CERTAIN else " "
-    p = "-" if np.isnan(row.p_holm) else "< 0.0001" if row.p_holm < 1e-4 else f"{row.p_holm:.4f}"  # noqa: PLR2004
-    return [
-        f"{row.label} {row.measure.replace('_', ' ')}", number(row.mean_first), number(row.mean_second),
-        number(row.difference), f"{number(row.low)} to {number(row.high)}", number(row.effect), f"{p}{mark}",
-        str(row.cases),
-    ]  # fmt: skip

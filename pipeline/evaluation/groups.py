@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.evaluation.measure_table import MeasureTable
-from pipeline.evaluation.score_output import BOOTSTRAP
+from pipeline.evaluation.provenance import fact_columns
+from pipeline.evaluation.score_output import BOOTSTRAP, GROUP_FILES
 from pipeline.evaluation.tables import aligned, number, read_csv, write_csv, write_json
 
 __all__ = ["Groups", "group_text", "read_groups", "write_groups"]
@@ -85,9 +86,10 @@ def write_groups(table: MeasureTable, groups: Groups, folder: Path, about: Mappi
     """Write ``groups.csv``, a row per group, label and measure, and ``groups.json``."""
     parts = groups.parts(table)
     summaries = {name: part.summary() for name, part in parts.items()}
-    header = [groups.column, "label", "measure", "cases", "patients", *_STATISTICS]
+    facts = fact_columns(about)
+    header = [groups.column, "label", "measure", "cases", "patients", *_STATISTICS, *facts]
     rows = [
-        [name, label, measure, *_counts(parts[name]), *(row[key] for key in _STATISTICS)]
+        [name, label, measure, *_counts(parts[name]), *(row[key] for key in _STATISTICS), *facts.values()]
         for name, summary in summaries.items()
         for label, measures in summary.items()
         for measure, row in measures.items()
@@ -97,7 +99,8 @@ def write_groups(table: MeasureTable, groups: Groups, folder: Path, about: Mappi
         for name, part in parts.items()
     }
     content = {**about, "by": groups.column, "bootstrap": BOOTSTRAP, "groups": entries}
-    return [write_csv(folder / "groups.csv", [header, *rows]), write_json(folder / "groups.json", content)]
+    table_file, json_file = (folder / name for name in GROUP_FILES)
+    return [write_csv(table_file, [header, *rows]), write_json(json_file, content)]
 
 
 def group_text(table: MeasureTable, groups: Groups) -> str:
@@ -116,6 +119,8 @@ def _counts(part: MeasureTable) -> tuple[int, int]:
 
 
 def _listed(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise InputError("no such datalist", where=path, cure="Give a table of the cases by --groups")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         entries = [entry for part in ("test", "training") for entry in content.get(part, [])]

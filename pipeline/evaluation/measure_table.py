@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pipeline.errors import InputError
 from pipeline.evaluation.bootstrap import mean_intervals
+from pipeline.evaluation.provenance import FACTS, fact_columns
 from pipeline.evaluation.tables import read_csv, write_csv
 
 __all__ = ["METRICS_FILE", "MeasureTable", "read_measures"]
@@ -71,14 +72,24 @@ class MeasureTable:
             for k, label in enumerate(self.labels)
         }
 
-    def write(self, folder: Path) -> Path:
-        """Write ``metrics.csv``, one row per case and label; see :func:`read_measures`."""
+    def write(self, folder: Path, about: Mapping[str, Any] | None = None) -> Path:
+        """Write ``metrics.csv``, one row per case and label; see :func:`read_measures`.
+
+        Args:
+            folder: made when needed.
+            about: what was scored, see :func:`pipeline.evaluation.provenance`; its facts stand in each row.
+        """
+        facts = {"patients": len(set(self.patients)), **fact_columns(about or {})}
         rows = [
-            [case, self.patients[n], label, *(float(v[n, k]) for v in self.values.values()), self.notes.get(case, "")]
+            [
+                *(case, self.patients[n], label),
+                *(float(v[n, k]) for v in self.values.values()),
+                *(self.notes.get(case, ""), *facts.values()),
+            ]
             for n, case in enumerate(self.cases)
             for k, label in enumerate(self.labels)
         ]
-        return write_csv(folder / METRICS_FILE, [[*_KEYS, *self.values, "note"], *rows])
+        return write_csv(folder / METRICS_FILE, [[*_KEYS, *self.values, "note", *facts], *rows])
 
 
 def read_measures(folder: str | Path) -> MeasureTable:
@@ -96,7 +107,7 @@ def read_measures(folder: str | Path) -> MeasureTable:
         cure = "Give the output folder of medpipe evaluate"
         raise InputError("no such file", where=path, cure=cure)
     rows = read_csv(path, needed=_KEYS)
-    columns = [name for name in (rows[0] if rows else {}) if name not in (*_KEYS, "note")]
+    columns = [name for name in (rows[0] if rows else {}) if name not in (*_KEYS, "note", "patients", *FACTS)]
     by_key = {(row["case"], row["label"]): row for row in rows}
     cases, labels = (list(dict.fromkeys(row[key] for row in rows)) for key in ("case", "label"))
     if not rows or len(by_key) != len(rows) or len(rows) != len(cases) * len(labels):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pipeline
+from pipeline.evaluation.bootstrap import RESAMPLES, SEED
 
-__all__ = ["provenance"]
+__all__ = ["FACTS", "about_text", "fact_columns", "provenance"]
+
+FACTS = ("subset", "fold", "bundle", "bundle_version", "weights_sha256", "split_seed", "bootstrap_seed")
+"""What stands in every table, whatever it is cut from."""
 
 _BLOCK = 1 << 20
+_SHOWN = 12  # digits of a hash, for people
 
 
 def provenance(
@@ -25,26 +31,51 @@ def provenance(
         datalist: the file that says which cases the weights have seen.
 
     Returns:
-        ``medpipe`` (its version), ``bundle``, ``bundle_version``, ``weights``, ``weights_sha256`` and ``datalist``;
-        None for what is not given or not there.
+        ``medpipe`` (its version), ``bundle``, ``bundle_version``, ``weights``, ``weights_sha256``, ``datalist``, and
+        from that ``split_seed`` and ``fold``, which the training left out; None for what is not given or not there.
     """
     root, file, listed = (None if path is None else Path(path) for path in (bundle, weights, datalist))
+    deal = {} if listed is None else _json(listed)
     return {
         "medpipe": pipeline.__version__,
         "bundle": None if root is None else root.name,
-        "bundle_version": None if root is None else _version(root / "configs" / "metadata.json"),
+        "bundle_version": None if root is None else _json(root / "configs" / "metadata.json").get("version"),
         "weights": None if file is None else str(file),
         "weights_sha256": None if file is None or not file.is_file() else _sha256(file),
         "datalist": None if listed is None or not listed.is_file() else str(listed),
+        "split_seed": deal.get("seed"),
+        "fold": deal.get("fold"),
     }
 
 
-def _version(metadata: Path) -> str | None:
+def fact_columns(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of an evaluation as further columns of its tables; empty where they are not known."""
+    known = {**about, "bootstrap_seed": SEED}
+    return {name: "" if known.get(name) is None else known[name] for name in FACTS}
+
+
+def about_text(about: Mapping[str, Any]) -> str:
+    """The same in a line for people; only what is known."""
+    weights = about.get("weights_sha256")
+    shown = {
+        "subset": about.get("subset"),
+        "bundle": " ".join(str(about[key]) for key in ("bundle", "bundle_version") if about.get(key)),
+        "predictions": about.get("predictions"),
+        "weights": weights and f"{weights[:_SHOWN]} (SHA-256)",
+        "seed of the split": about.get("split_seed"),
+        "fold left out": about.get("fold"),
+    }
+    parts = [f"{name} {value}" for name, value in shown.items() if value not in (None, "")]
+    return ", ".join([*parts, f"intervals from {RESAMPLES} bootstrap draws with seed {SEED}"])
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is none, because whoever uses the file says what is wrong with it."""
     try:
-        content = json.loads(metadata.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return str(content["version"]) if isinstance(content, dict) and "version" in content else None
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _sha256(file: Path) -> str:

@@ -12,15 +12,17 @@ import numpy as np
 
 from pipeline.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
 from pipeline.evaluation.columns import about_column
+from pipeline.evaluation.provenance import fact_columns
 from pipeline.evaluation.tables import aligned, number, write_json
 from pipeline.writing import whole_file
 
 if TYPE_CHECKING:
     from pipeline.evaluation.scores import ScoreTable
 
-__all__ = ["BOOTSTRAP", "SUMMARY_FILE", "score_text", "write_scores"]
+__all__ = ["BOOTSTRAP", "GROUP_FILES", "SUMMARY_FILE", "score_text", "write_scores"]
 
 SUMMARY_FILE = "summary.json"
+GROUP_FILES = ("groups.csv", "groups.json")
 FORMAT_VERSION = 1
 BOOTSTRAP = {"method": "BCa", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED, "drawn": "patients"}
 
@@ -39,12 +41,14 @@ _SURFACES = {
 
 
 def write_scores(table: ScoreTable, root: Path, about: Mapping[str, Any]) -> list[Path]:
-    """Write ``dice.csv``, ``dice.json``, ``metrics.csv`` and ``summary.json``."""
+    """Write ``dice.csv``, ``dice.json``, ``metrics.csv`` and ``summary.json``; groups of an older table go."""
+    for name in GROUP_FILES:
+        (root / name).unlink(missing_ok=True)
     rows = _dice_rows(table)
     return [
-        _write_dice_csv(table, root / "dice.csv", rows),
+        _write_dice_csv(table, root / "dice.csv", rows, about),
         _write_dice_json(table, root / "dice.json", rows, about),
-        table.measures().write(root),
+        table.measures().write(root, about),
         write_json(root / SUMMARY_FILE, _summary_content(table, about)),
     ]
 
@@ -60,19 +64,22 @@ def score_text(table: ScoreTable) -> str:
         for name, row in table.summary().items()
     ]
     lines += _measure_lines(table)
-    lines += [f"{name}: no prediction, counted as 0: {reason}" for name, reason in table.missing.items()]
+    lines += [f"{name}: no usable prediction, counted as 0: {reason}" for name, reason in table.missing.items()]
     lines += [f"{name}: not scored: {reason}" for name, reason in table.unscored.items()]
     return "\n".join(lines)
 
 
 def _measure_lines(table: ScoreTable) -> list[str]:
-    rows = [["", "mean", "95 % interval", "median", "finite", "infinite", "undefined"]]
+    rows = [[f"surface: {table.definition}", "mean", "95 % interval", "median", "finite", "infinite", "undefined"]]
+    tolerances = {name: table.tolerance_mm[value] for value, name in table.labels.items()}
     for label, measures in table.measures().summary().items():
+        unit = "pixel" if "hausdorff_pixel" in measures else "mm"
         for name, row in measures.items():
             if name.startswith(_SHOWN):
                 interval = f"{number(row['low'])} to {number(row['high'])}"
                 counts = [str(row[kind]) for kind in ("finite", "infinite", "undefined")]
                 title = f"{label} {name.replace('_', ' ')}"
+                title += f" at {tolerances[label]:g} {unit}" if name == "nsd" else ""
                 rows.append([title, number(row["mean"]), interval, number(row["median"]), *counts])
     return ["", *aligned(rows)] if len(rows) > 1 else []
 
@@ -111,12 +118,14 @@ def _dice_rows(table: ScoreTable) -> list[dict[str, Any]]:
     ]
 
 
-def _write_dice_csv(table: ScoreTable, path: Path, rows: list[dict[str, Any]]) -> Path:
+def _write_dice_csv(table: ScoreTable, path: Path, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> Path:
+    facts = {"patients": len(set(table.patients.values())), **fact_columns(about)}
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["case", "patient", *table.labels.values(), "mean", "note"])
+        writer = csv.DictWriter(file, ["case", "patient", *table.labels.values(), "mean", "note", *facts])
         writer.writeheader()
         writer.writerows(
-            {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()} for row in rows
+            {key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()} | facts
+            for row in rows
         )
     return path
 
@@ -127,7 +136,7 @@ def _write_dice_json(table: ScoreTable, path: Path, rows: list[dict[str, Any]], 
         name: {key: None if np.isnan(value) else value for key, value in row.items()}  # JSON knows no NaN
         for name, row in table.summary().items()
     }
-    content = {"metric": "Dice", **about, **counts, "summary": summary, "cases": rows}
+    content = {"metric": "Dice", **about, **counts, "bootstrap": BOOTSTRAP, "summary": summary, "cases": rows}
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation.bootstrap import mean_intervals
 from pipeline.evaluation.columns import measure_columns, missing_value
 from pipeline.evaluation.measure_table import MeasureTable
-from pipeline.evaluation.provenance import provenance
+from pipeline.evaluation.provenance import about_text, provenance
 from pipeline.evaluation.score_output import score_text, write_scores
 from pipeline.metrics import Measures, measure
 from pipeline.metrics.surfaces import Definition
@@ -44,7 +44,7 @@ class ScoreTable:
         self,
         labels: Mapping[str | int, str] | Mapping[str, str] | Mapping[int, str],
         *,
-        tolerance_mm: float | Mapping[str | int, float] | Mapping[str, float] = 1.0,
+        tolerance_mm: float | Mapping[str | int, float] | Mapping[str, float] | Mapping[int, float] = 1.0,
         definition: Definition = "voxel",
     ) -> None:
         self.labels = {int(value): name for value, name in labels.items()}
@@ -203,5 +203,5 @@ def report_scores(
     table.add_missing(failures, patients=patients)
     about = {"subset": subset, **provenance(bundle=bundle, weights=weights, datalist=datalist)}
     files = table.write(folder, about=about)
-    logger.info("subset %s\n%s\nwrote %s", subset, table.text(), " and ".join(map(str, files)))
+    logger.info("%s\n%s\nwrote %s", about_text(about), table.text(), " and ".join(map(str, files)))
     return table.summary()

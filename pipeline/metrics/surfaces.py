@@ -181,7 +181,11 @@ class _Geometry(NamedTuple):
     spacing: tuple[float, ...]
 
     def by_map(self, places: _Places, other: _Mask) -> _Floats:
-        """Distances from a distance transform of the whole array, in float64."""
+        """Distances from a distance transform of the whole array, in float64.
+
+        The package edt keeps squares in float32: of distances in this array's 100 mm it is wrong by 1e-5 mm. Its one
+        pass over all labels measures to the nearest other label, not to a given label's surface.
+        """
         from scipy.ndimage import distance_transform_edt
 
         transform = distance_transform_edt(~other.reshape(self.shape), sampling=self.spacing)

@@ -15,19 +15,18 @@ from pipeline.evaluation.score_output import SUMMARY_FILE
 
 __all__ = ["compare"]
 
-_ABOUT = ("subset", "medpipe", "bundle", "bundle_version", "weights_sha256", "datalist", "predictions", "references",
-          "tolerance", "surface")  # fmt: skip
+_ABOUT = ("subset", "medpipe", "bundle", "bundle_version", "weights_sha256", "datalist", "split_seed", "fold",
+          "predictions", "references", "tolerance", "surface")  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 
 def compare(results: Sequence[Path], *, output: Path, measures: Sequence[str] | None = None) -> Comparison:
-    """Compare the results of ``medpipe evaluate`` case by case: differences, tests, and a ranking of three or more.
+    """Compare the results of ``medpipe evaluate`` case by case: differences, tests, and a ranking.
 
     Args:
         results: two or more folders with ``metrics.csv``; the first is what the others are compared with first.
-        output: gets ``comparison.csv``, ``comparison.json`` and ``comparison.txt``, and ``ranking.csv`` of three or
-            more.
+        output: gets ``comparison.csv``, ``comparison.json``, ``comparison.txt`` and ``ranking.csv``.
         measures: the columns of ``metrics.csv`` to compare; all that have a better side when absent.
 
     Returns:
@@ -48,8 +47,8 @@ def compare(results: Sequence[Path], *, output: Path, measures: Sequence[str] | 
             )
     tables = {name: read_measures(folder) for name, folder in zip(names, folders, strict=True)}
     comparison = compare_tables(tables, measures=measures)
-    files = comparison.write(output.expanduser(), about={"evaluations": about})
-    logger.info("%s\nwrote %s", comparison.text(), " and ".join(map(str, files)))
+    files = comparison.write(output.expanduser(), about=about)
+    logger.info("%s\nwrote %s", comparison.text(about=about), " and ".join(map(str, files)))
     return comparison
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.bundle import find_bundle, open_workflow, run_workflow
 from pipeline.errors import InputError
@@ -11,9 +13,20 @@ from pipeline.evaluation import ScoreTable, provenance
 from pipeline.evaluation.folders import label_names, match_folders, score_folders
 from pipeline.evaluation.groups import Groups, group_text, read_groups, write_groups
 from pipeline.evaluation.label_maps import read_label_names
+from pipeline.evaluation.provenance import about_text
+from pipeline.evaluation.tolerances import read_tolerances
+from pipeline.metrics.surfaces import Definition
 from pipeline.reports.html import report_evaluation, report_folders
 
+if TYPE_CHECKING:
+    from monai.bundle import ConfigWorkflow
+
+    from pipeline.data.files import Case
+
 __all__ = ["evaluate", "evaluate_folders"]
+
+_TABLE = "pipeline.evaluation.ScoreTable"
+_REPORT = "pipeline.reports.html.report_evaluation"
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +41,8 @@ def evaluate(
     weights: Path | None = None,
     groups: Path | None = None,
     by: str | None = None,
+    surface: Definition | None = None,
+    tolerance: Sequence[str] | None = None,
 ) -> tuple[ScoreTable, dict[str, str]]:
     """Every measure per case and label, on the cases' own grids.
 
@@ -40,16 +55,19 @@ def evaluate(
         weights: other weights than the bundle's; a datalist beside them tells what they were trained on.
         groups: see :func:`pipeline.evaluation.groups.read_groups`; adds ``groups.csv`` and ``groups.json``.
         by: the column of the groups; of the weights' datalist without ``groups``.
+        surface: which surface distances are of, see :func:`pipeline.metrics.measure`; the boundary voxels when absent.
+        tolerance: see :func:`pipeline.evaluation.tolerances.read_tolerances`; that of the bundle's plan when absent.
 
     Returns:
         The table and the reason for each case that failed (and counted as 0).
 
     Raises:
-        InputError: also where an evaluated image is an exact copy of one that the weights were trained on.
+        InputError: also where an evaluated case shows an image or a patient that the weights were trained on.
     """
     weights = None if weights is None else weights.expanduser().resolve()
+    root = find_bundle(bundle)
     workflow = open_workflow(
-        find_bundle(bundle),
+        root,
         ["train", "evaluate"],
         dataset_dir=data,
         output_dir=None if output_dir is None else output_dir.expanduser().resolve(),
@@ -58,18 +76,49 @@ def evaluate(
         weights=weights,
         datalist_file=None if weights is None else weights.with_name("datalist.json"),
     )
-    chosen = None if groups is None else read_groups(groups, by)  # first, so that a mistake shows at once
+    parser = workflow.parser
+    _set_measures(workflow, surface, tolerance)
+    chosen = None  # read first, so that a mistake shows at once
+    if groups is not None or by is not None:
+        listed = (weights or root / "models" / "model.pt").with_name("datalist.json")
+        chosen = read_groups(listed if groups is None else groups, by)
+        if parser["scores"]["_target_"] != _TABLE:
+            raise InputError("groups are for segmentations", cure="Leave --groups and --by out")
+        parser["run"] = [step for step in parser["run"] if not (isinstance(step, dict) and step["_target_"] == _REPORT)]
     run_workflow(workflow, finalize=False)
-    parsed = workflow.parser.get_parsed_content
-    if chosen is None and by is not None:
-        chosen = read_groups(parsed("datalist_file"), by)
+    parsed = parser.get_parsed_content
     if chosen is not None:
         made_by = provenance(bundle=parsed("bundle_root"), weights=parsed("weights"), datalist=parsed("datalist_file"))
         _write_groups(parsed("scores"), chosen, Path(parsed("output_dir")), {"subset": parsed("subset"), **made_by})
-        if "gallery" in workflow.parser:  # once more, now with the groups
-            names = {"table": "scores", "gallery": "gallery", "folder": "output_dir", "cases": "cases"}
-            report_evaluation(**{name: parsed(entry) for name, entry in names.items()}, weights=parsed("weights"))
-    return parsed("scores"), dict(parsed("failures").reasons)
+        names = {"table": "scores", "gallery": "gallery", "folder": "output_dir", "cases": "cases"}
+        report_evaluation(**{name: parsed(entry) for name, entry in names.items()}, weights=parsed("weights"))
+    return parsed("scores"), _naming_files(parsed("failures").reasons, parsed("cases"))
+
+
+def _naming_files(reasons: Mapping[str, str], cases: Sequence[Case]) -> dict[str, str]:
+    """The reasons with both files of each case, where a case has two and they are not all named."""
+    files = {case["name"]: (case["image"], case["label"]) for case in cases if isinstance(case["label"], str)}
+    return {
+        name: reason
+        if name not in files or all(str(file) in reason for file in files[name])
+        else f"{reason} (image {files[name][0]}, label {files[name][1]})"
+        for name, reason in reasons.items()
+    }
+
+
+def _set_measures(workflow: ConfigWorkflow, surface: Definition | None, tolerance: Sequence[str] | None) -> None:
+    """Lay the given measures over those of the bundle's config."""
+    parser = workflow.parser
+    if surface is None and tolerance is None:
+        return
+    if parser["scores"]["_target_"] != _TABLE:
+        raise InputError("surface and tolerance are for segmentations", cure="Leave --surface and --tolerance out")
+    if surface is not None:
+        parser["scores::definition"] = surface
+    if tolerance is not None:
+        labels = {int(value): name for value, name in parser.get_parsed_content("labels").items()}
+        tolerances = read_tolerances(tolerance, labels)
+        parser["scores::tolerance_mm"] = {str(value): one for value, one in tolerances.items()}
 
 
 def evaluate_folders(
@@ -82,6 +131,8 @@ def evaluate_folders(
     groups: Path | None = None,
     by: str | None = None,
     images: Path | None = None,
+    surface: Definition | None = None,
+    tolerance: Sequence[str] | None = None,
 ) -> tuple[ScoreTable, dict[str, str]]:
     """Every measure of a folder of label maps against a folder of references, without a bundle.
 
@@ -95,6 +146,8 @@ def evaluate_folders(
         groups: see :func:`evaluate`; where it has a column ``patient``, intervals are over patients instead of cases.
         by: the column of the groups.
         images: folder of the cases' images, for the report.
+        surface: see :func:`evaluate`.
+        tolerance: see :func:`pipeline.evaluation.tolerances.read_tolerances`; 1 mm when absent.
 
     Returns:
         The table and the reason for each case that failed; see :func:`pipeline.evaluation.folders.score_folders`.
@@ -106,9 +159,11 @@ def evaluate_folders(
     if groups is None and by is not None:
         raise InputError(f"no table tells the {by} of the cases", cure="Give it by --groups")
     chosen = None if groups is None else read_groups(groups, by)
-    table = ScoreTable(read_label_names(labels) if labels is not None else label_names(found))
-    if not table.labels:
+    names = read_label_names(labels) if labels is not None else label_names(found)
+    if not names:
         raise InputError("no label but background", where=references, cure="Name the labels by --labels")
+    tolerances = read_tolerances(tolerance or ["1"], names)
+    table = ScoreTable(names, tolerance_mm=tolerances, definition=surface or "voxel")
     patients = chosen.patients if chosen is not None else {}
     failures = score_folders(table, found, resample=resample, patients=patients)
     about = {
@@ -119,7 +174,7 @@ def evaluate_folders(
         "resampled": resample,
     }
     files = table.write(output_dir, about=about)
-    logger.info("%s\nwrote %s", table.text(), " and ".join(map(str, files)))
+    logger.info("%s\n%s\nwrote %s", about_text(about), table.text(), " and ".join(map(str, files)))
     if chosen is not None:
         _write_groups(table, chosen, output_dir.expanduser(), about)
     report_folders(table=table, found=found, folder=output_dir, images=images)
@@ -127,8 +182,6 @@ def evaluate_folders(
 
 
 def _write_groups(table: ScoreTable, groups: Groups, folder: Path, about: dict[str, object]) -> None:
-    if not isinstance(table, ScoreTable):
-        raise InputError("groups are for segmentations")
     measures = table.measures()
     files = write_groups(measures, groups, folder, about)
     logger.info("%s\nwrote %s", group_text(measures, groups), " and ".join(map(str, files)))

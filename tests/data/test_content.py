@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from PIL import Image
 
 from pipeline.data import DataSplit
 from pipeline.data.content import content_hash
-from pipeline.errors import InputError
 
 CLASSES = ["large", "small", "tiny"]
 COUNTS = {"large": 40, "small": 12, "tiny": 6}
@@ -187,39 +185,6 @@ def _dealt(root: Path) -> DataSplit:
     return split
 
 
-@pytest.mark.parametrize("places", [(0, 1), (0, "test"), ("test", 2)])
-def test_a_hand_made_datalist_that_separates_copies_is_refused(tmp_path: Path, places: tuple[Any, Any]) -> None:
-    seeds = {f"c{number}": number for number in range(8)} | {"c6": 0, "c7": 1}  # c6 copies c0, c7 copies c1
-    root = _pictures(tmp_path, seeds)
-    place = {"c0": places[0], "c6": places[1], "c1": 0, "c7": 0, "c2": 0, "c3": 1, "c4": 2, "c5": "test"}
-    content = {
-        "test": [{"name": name} for name, where in place.items() if where == "test"],
-        "training": [{"name": name, "fold": where} for name, where in place.items() if where != "test"],
-    }
-    (root / "datalist.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"c6\.png: 1 image\(s\) are exact copies .* first that of c0"):
-        _split(root, root / "datalist.json").training(0)
-    for entries in content.values():  # c0 and c6 in one part, as c1 and c7 are
-        entries[:] = [entry for entry in entries if entry["name"] != "c6"]
-    content["test" if places[0] == "test" else "training"].append({"name": "c6", "fold": places[0]})
-    (root / "datalist.json").write_text(json.dumps(content))
-    _split(root, root / "datalist.json").training(0)
-
-
-def test_a_new_image_that_is_a_copy_of_a_trained_one_is_not_evaluated(tmp_path: Path) -> None:
-    root = _pictures(tmp_path / "a", {f"c{number}": number for number in range(10)})
-    split = _dealt(root)
-    trained = sorted(_names(split.training(0)))[0]
-    tested = sorted(_names(split.held_out()))[0]
-    listed = json.loads((root / "datalist.json").read_text())
-    assert all(entry["content"] for part in ("test", "training") for entry in listed[part])
-    other = _pictures(tmp_path / "b", {"new": 50, "copy_of_test": int(tested[1:])})
-    assert _names(_split(other, root / "datalist.json").held_out()) == {"new", "copy_of_test"}
-    _pictures(other, {"renamed": int(trained[1:])})
-    with pytest.raises(InputError, match=rf"renamed\.png: 1 image\(s\) are exact copies .* first that of {trained}"):
-        _split(other, root / "datalist.json").held_out()
-
-
 def test_a_listed_name_with_another_content_is_another_case(tmp_path: Path) -> None:
     root = _pictures(tmp_path / "a", {f"c{number}": number for number in range(10)})
     split = _dealt(root)
@@ -239,13 +204,3 @@ def test_other_images_under_the_names_of_the_datalist_are_dealt_anew(tmp_path: P
     trained = _names(split.training(0)) | _names(split.validation(0))
     split.save()
     assert not _names(_split(other, root / "datalist.json").held_out()) & trained
-
-
-def test_a_new_image_of_a_trained_patient_is_not_held_out_though_the_old_ones_are_gone(tmp_path: Path) -> None:
-    root = _pictures(tmp_path / "a", {f"p{number}_0": number for number in range(10)})
-    split = _split(root, root / "datalist.json", folds=3, patient_pattern=r"^(p\d+)_")
-    trained, tested = (sorted(_names(part))[0][:2] for part in (split.training(0), split.held_out()))
-    split.save()
-    other = _pictures(tmp_path / "b", {f"{trained}_1": 50, f"{tested}_1": 51})
-    held_out = _split(other, root / "datalist.json", patient_pattern=r"^(p\d+)_").held_out()
-    assert _names(held_out) == {f"{tested}_1"}

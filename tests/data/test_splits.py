@@ -62,18 +62,6 @@ def test_the_deal_is_the_same_for_the_same_seed_and_is_read_again(tmp_path: Path
     assert len(content["test"]) == 2
 
 
-def test_unlisted_cases_are_held_out_unless_their_patient_was_trained_on(tmp_path: Path) -> None:
-    root = _data_set(tmp_path, [f"p{i}_0" for i in range(10)])
-    split = _split(root, patient_pattern=r"^(p\d+)_")
-    split.training(0)
-    split.save()
-    trained = sorted(_names(split.training(0)))[0]
-    _data_set(root, [f"{trained[:-2]}_1", "new_0"])
-    again = _names(_split(root, patient_pattern=r"^(p\d+|new)_").held_out())
-    assert "new_0" in again
-    assert f"{trained[:-2]}_1" not in again
-
-
 def test_cases_that_the_datalist_does_not_know_are_all_held_out_and_never_dealt(tmp_path: Path) -> None:
     root = _data_set(tmp_path / "a", [f"a{i}" for i in range(10)])
     first = _split(root)

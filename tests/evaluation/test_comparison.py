@@ -31,7 +31,7 @@ def test_differences_are_those_of_scipy_and_corrected_together() -> None:
     worse = {"dice": first, "hausdorff_mm": 10 * second}
     better = {"dice": second, "hausdorff_mm": 10 * first}
     comparison = compare_tables({"a": _table(worse), "b": _table(better)})
-    assert (comparison.cases, comparison.patients, comparison.ranking) == (30, 30, ())
+    assert (comparison.cases, comparison.patients) == (30, 30)
     rows = {(row.label, row.measure): row for row in comparison.differences}
     assert len(rows) == 4
     for k, label in enumerate("xy"):
@@ -91,6 +91,24 @@ def test_differences_of_sizes_are_compared_by_their_absolute_values() -> None:
     assert (row.mean_first, row.mean_second, row.effect) == (3.5, 1.0, 1.0)
 
 
+def test_the_ranking_of_two_is_the_share_of_draws_in_which_the_first_wins_more_often() -> None:
+    """Drawn with repetition from 5 patients of whom the first wins w: a binomial number of wins, ties at 2.5 only."""
+    for wins in range(6):
+        first = np.where(np.arange(5) < wins, 0.8, 0.6)[:, None]
+        ranking = compare_tables({"a": _table({"dice": first}), "b": _table({"dice": 1.4 - first})}).ranking
+        shares = {place.name: place.shares for place in ranking}
+        expected = scipy.stats.binom.sf(2, 5, wins / 5)
+        assert shares["a"] == pytest.approx((expected, 1 - expected), abs=0.04)
+        assert shares["b"] == pytest.approx((1 - expected, expected), abs=0.04)
+        ranks = {place.name: (place.place, place.mean_rank) for place in ranking}
+        assert ranks["a"] == (1 if wins > 2.5 else 2, pytest.approx(2 - wins / 5))
+
+
+def test_two_that_are_equal_share_the_first_place() -> None:
+    tables = {name: _table({"dice": np.full((4, 1), 0.5)}) for name in "ab"}
+    assert [(one.place, one.mean_rank, one.shares) for one in compare_tables(tables).ranking] == [(1, 1.5, (1, 0))] * 2
+
+
 def test_the_ranking_of_three_says_how_stable_it_is() -> None:
     generator = np.random.default_rng(3)
     base = generator.uniform(0.5, 0.8, (25, 1))
@@ -147,7 +165,8 @@ def _evaluation(folder: Path, shift: int, cases: range, tolerance: float = 1.0) 
         reference[4 : 8 + case % 5, 5:12, 2:6] = 1
         prediction = np.roll(reference, shift + case % 2, axis=0)
         table.add(f"c{case}", prediction, reference, spacing_mm=(1, 1, 2))
-    table.write(folder, about={"subset": "test", "weights_sha256": "ab" * 32})
+    about = {"subset": "test", "bundle": "dots", "bundle_version": "1.2.0", "weights_sha256": "ab" * 32}
+    table.write(folder, about={**about, "split_seed": 7})
     return folder
 
 
@@ -155,7 +174,7 @@ def test_two_folders_are_compared_in_files_and_text(tmp_path: Path) -> None:
     folders = [_evaluation(tmp_path / "old", 2, range(12)), _evaluation(tmp_path / "new", 1, range(1, 13))]
     comparison = compare(folders, output=tmp_path / "out", measures=["dice", "hausdorff95_mm"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "comparison.csv", "comparison.json", "comparison.txt"
+        "comparison.csv", "comparison.json", "comparison.txt", "ranking.csv"
     ]  # fmt: skip
     assert (comparison.cases, comparison.left_out) == (11, {"old": 1, "new": 1})
     with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
@@ -167,11 +186,23 @@ def test_two_folders_are_compared_in_files_and_text(tmp_path: Path) -> None:
         [row.difference for row in comparison.differences]
     )
     assert float(rows[0]["effect"]) == float(rows[1]["effect"]) == 1
+    facts = {"subset": "test", "bundle": "dots", "bundle_version": "1.2.0", "weights_sha256": "ab" * 32,
+             "split_seed": "7"}  # fmt: skip
+    for side in ("first", "second"):
+        assert {key: rows[0][f"{side}_{key}"] for key in facts} == facts
+    with (tmp_path / "out" / "ranking.csv").open(newline="") as file:
+        places = list(csv.DictReader(file))
+    assert [(row["measure"], row["place"], row["name"]) for row in places] == [
+        ("dice", "1", "new"), ("dice", "2", "old"), ("hausdorff95_mm", "1", "new"), ("hausdorff95_mm", "2", "old")
+    ]  # fmt: skip
+    counts = {"cases": "11", "patients": "11", "bootstrap_seed": "0"}
+    assert all({key: row[key] for key in facts | counts} == facts | counts for row in places)
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert content["evaluations"]["new"]["weights_sha256"] == "ab" * 32
     assert (content["cases"], content["patients"], content["bootstrap"]["seed"]) == (11, 11, 0)
     text = (tmp_path / "out" / "comparison.txt").read_text()
     assert "new (second) against old (first)" in text
+    assert "new: subset test, bundle dots 1.2.0, weights abababababab (SHA-256), seed of the split 7" in text
     assert "old: 1 further cases are left out" in text
 
 

@@ -30,13 +30,16 @@ def _cases_csv(path: Path) -> Path:
 
 def test_each_group_has_its_mean_interval_and_numbers(tmp_path: Path) -> None:
     groups = read_groups(_cases_csv(tmp_path / "g.csv"), "scanner")
-    write_groups(TABLE, groups, tmp_path / "out", {"subset": "test"})
+    write_groups(TABLE, groups, tmp_path / "out", {"subset": "test", "bundle_version": "1.0", "split_seed": 3})
     with (tmp_path / "out" / "groups.csv").open(newline="") as file:
         rows = {row["scanner"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["A", "B"]
     for name, part, counts in (("A", slice(0, 8), ("8", "4")), ("B", slice(8, 12), ("4", "2"))):
         values, row = DICE[part, 0], rows[name]
         assert (row["cases"], row["patients"]) == counts
+        assert [row[key] for key in ("subset", "bundle_version", "split_seed", "bootstrap_seed", "weights_sha256")] == [
+            "test", "1.0", "3", "0", ""
+        ]  # fmt: skip
         assert float(row["mean"]) == pytest.approx(statistics.mean(values))
         assert float(row["std"]) == pytest.approx(statistics.stdev(values))
         ends = bootstrap_interval(lambda cases, x=values: float(x[cases].mean()), list(PATIENTS[part]))

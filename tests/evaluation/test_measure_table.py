@@ -77,7 +77,7 @@ def test_the_summary_says_what_was_scored_and_how(tmp_path: Path) -> None:
     (bundle / "configs").mkdir(parents=True)
     (bundle / "configs" / "metadata.json").write_text('{"version": "1.2.3"}')
     (bundle / "model.pt").write_bytes(b"weights")
-    (bundle / "datalist.json").write_text("{}")
+    (bundle / "datalist.json").write_text('{"seed": 5, "fold": 2}')
     report_scores(
         table=_filled(), failures={"c9": "cannot be read"}, folder=tmp_path / "out", subset="validation",
         patients={"c9": "p4"}, bundle=bundle, weights=bundle / "model.pt", datalist=bundle / "datalist.json",
@@ -86,7 +86,7 @@ def test_the_summary_says_what_was_scored_and_how(tmp_path: Path) -> None:
     facts = {
         "subset": "validation", "bundle": "dots_segmentation", "bundle_version": "1.2.3", "cases": 7, "patients": 4,
         "weights_sha256": hashlib.sha256(b"weights").hexdigest(), "datalist": str(bundle / "datalist.json"),
-        "labels": {"1": "head", "2": "tail"}, "tolerance": {"head": 1.0, "tail": 2.0},
+        "split_seed": 5, "fold": 2, "labels": {"1": "head", "2": "tail"}, "tolerance": {"head": 1.0, "tail": 2.0},
         "missing": {"c9": "cannot be read"},
     }  # fmt: skip
     assert {key: content[key] for key in facts} == facts
@@ -94,7 +94,14 @@ def test_the_summary_says_what_was_scored_and_how(tmp_path: Path) -> None:
         "method": "BCa", "level": 0.95, "resamples": 2000, "seed": 0, "drawn": "patients"
     }  # fmt: skip
     rows = [row for row in _rows(tmp_path / "out") if row["label"] == "head"]
-    columns = [name for name in rows[0] if name not in ("case", "patient", "label", "note", "tolerance_mm")]
+    in_every_row = {
+        "patients": "4", "subset": "validation", "fold": "2", "bundle": "dots_segmentation", "bundle_version": "1.2.3",
+        "weights_sha256": hashlib.sha256(b"weights").hexdigest(), "split_seed": "5", "bootstrap_seed": "0",
+    }  # fmt: skip
+    for row in (*rows, *_rows(tmp_path / "out", "dice.csv")):
+        assert {key: row[key] for key in in_every_row} == in_every_row
+    other = ("case", "patient", "label", "note", "tolerance_mm", *in_every_row)
+    columns = [name for name in rows[0] if name not in other]
     assert list(content["summary"]["head"]) == columns
     for name in columns:
         finite = [float(row[name]) for row in rows if math.isfinite(float(row[name]))]

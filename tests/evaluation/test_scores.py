@@ -30,7 +30,7 @@ def test_a_missing_prediction_counts_as_zero_and_is_named(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dice.csv", "dice.json", "metrics.csv", "summary.json"
     ]  # fmt: skip
-    assert "c: no prediction, counted as 0" in table.text()
+    assert "c: no usable prediction, counted as 0" in table.text()
 
 
 def test_the_interval_is_over_patients_and_a_table_of_one_has_none(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -208,12 +209,17 @@ def test_a_case_that_cannot_be_predicted_counts_as_zero(trained: Trained, tmp_pa
     assert len(table.cases) == len(split["test"])
 
 
-def test_an_evaluation_says_which_weights_it_scored_and_on_what(trained: Trained, tmp_path: Path) -> None:
+def test_an_evaluation_says_which_weights_it_scored_and_on_what(
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = Path(shutil.copytree(trained.data, tmp_path / "data"))
     (tmp_path / "cases.csv").write_text(
         "case,scanner\n" + "".join(f"case{n:02d},{'A' if n % 2 else 'B'}\n" for n in range(16))
     )
-    evaluate(trained.bundle, data=data, output_dir=tmp_path / "out", subset="all", groups=tmp_path / "cases.csv")
+    with caplog.at_level(logging.INFO, "pipeline"):
+        evaluate(trained.bundle, data=data, output_dir=tmp_path / "out", subset="all", groups=tmp_path / "cases.csv")
+    assert caplog.text.count(str(tmp_path / "out" / "report.html")) == 1
+    assert "Dice by scanner" in (tmp_path / "out" / "report.html").read_text()
     content = json.loads((tmp_path / "out" / "summary.json").read_text())
     weights = trained.bundle / "models" / "model.pt"
     assert content["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -232,6 +238,23 @@ def test_an_evaluation_says_which_weights_it_scored_and_on_what(trained: Trained
     assert float(row["reference_volume_ml"]) == pytest.approx(volume, rel=1e-4)
 
 
+def test_measures_are_chosen_over_those_of_the_plan_and_mistakes_show_at_once(trained: Trained, tmp_path: Path) -> None:
+    table, _ = evaluate(
+        trained.bundle, data=trained.data, output_dir=tmp_path / "out", surface="surface_element",
+        tolerance=["kidney=2.5", "4"],
+    )  # fmt: skip
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert content["tolerance"] == {name: 2.5 if name == "kidney" else 4 for name in table.labels.values()}
+    assert content["surface"].startswith("surface elements")
+    for mistake, message in (
+        ({"by": "scanner"}, "datalist.json: has no column scanner"),
+        ({"tolerance": ["spleen=1"]}, "no label spleen"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate(trained.bundle, data=trained.data, output_dir=tmp_path / "none", **mistake)
+    assert not (tmp_path / "none").exists()
+
+
 def test_other_data_with_a_copy_of_a_trained_image_is_refused(trained: Trained, tmp_path: Path) -> None:
     split = json.loads((trained.bundle / "models" / "datalist.json").read_text())
     seen, held_out = split["training"][0]["name"], split["test"][0]["name"]
@@ -239,7 +262,7 @@ def test_other_data_with_a_copy_of_a_trained_image_is_refused(trained: Trained, 
         shutil.copytree(trained.data / "images" / source, tmp_path / "data" / "images" / name)
         (tmp_path / "data" / "labels").mkdir(exist_ok=True)
         shutil.copy(trained.data / "labels" / f"{source}.nii.gz", tmp_path / "data" / "labels" / f"{name}.nii.gz")
-    with pytest.raises(InputError, match=rf"1 image\(s\) are exact copies .* first that of {seen}"):
+    with pytest.raises(InputError, match=rf"1 of 2 cases to score .*images/renamed \(same image as {seen}\)"):
         evaluate(trained.bundle, data=tmp_path / "data", output_dir=tmp_path / "out")
     assert not (tmp_path / "out" / "metrics.csv").exists()
     shutil.rmtree(tmp_path / "data" / "images" / "renamed")
