@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.planning.normalization import PHOTOGRAPHS, Normalization
-from pipeline.planning.sections import Color, Count, Fraction, Positive, Section
+from pipeline.planning.sections import Color, Count, Engine, Fraction, Positive, Section
 
 __all__ = ["Code", "Label", "Plan", "Preprocessing"]
 
@@ -196,6 +196,7 @@ class Inference(Section):
             air has another value in each image, and no number fits all. None computes every window.
         max_slab_mb: the most memory, in units of 10 ** 6 bytes, that a segmentation's logits may take at a time; see
             :class:`pipeline.inferers.StreamingInferer`.
+        engine: what runs the network; see :class:`pipeline.inferers.FastestInferer`.
     """
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -203,6 +204,7 @@ class Inference(Section):
     mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = ()
     skip_below: Annotated[float, Field(allow_inf_nan=False)] | None = None
     max_slab_mb: Positive = 2048.0
+    engine: Engine = "auto"
 
 
 class Plan(Section):
