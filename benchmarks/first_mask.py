@@ -1,21 +1,30 @@
 """One volume from a cold start to a saved mask, by medpipe or by stock MONAI parts, timed by phase.
 
-``python -m benchmarks.first_mask medpipe|stock IMAGE OUT`` prints one line of JSON. Both take the weights, the window,
-the mirroring and the preprocessing of the hippocampus bundle; stock is what MONAI's model zoo bundles are made of:
-``LoadImaged``, ``SlidingWindowInferer`` in float32, ``Invertd`` and ``SaveImaged``.
+``python -m benchmarks.first_mask [IMAGE]`` prints a Markdown table. Both take the weights, the window, the mirroring
+and the preprocessing of the hippocampus bundle; stock is what MONAI's model zoo bundles are made of: ``LoadImaged``,
+``SlidingWindowInferer`` in float32, ``Invertd`` and ``SaveImaged``. Without an image a made-up one of that size is
+segmented. Medians of alternating runs, each a process of its own, after one of each that is not counted.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "hippocampus_mr_segmentation"
+
+
+SIZE = (35, 50, 36)
+PHASES = ("import", "load", "network", "save", "rest", "total")
 
 
 class Phases:
@@ -98,16 +107,63 @@ def stock(image: Path, out: Path, phases: Phases) -> None:
         phases.wrap("save", save)(invert(case))
 
 
-def main() -> None:
-    """Run one of the two and print its phases, total seconds and peak memory."""
-    who, image, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+def one(who: str, image: Path, out: Path) -> dict[str, float]:
+    """One run: its phases, total seconds and peak memory."""
     began = time.perf_counter()
     phases = Phases()
     {"medpipe": medpipe, "stock": stock}[who](image, out, phases)
     total = time.perf_counter() - began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KB on Linux
-    rest = total - sum(phases.seconds.values())
-    print(json.dumps({**phases.seconds, "rest": rest, "total": total, "peak_mb": peak_mb}))
+    return {**phases.seconds, "rest": total - sum(phases.seconds.values()), "total": total, "peak_mb": peak_mb}
+
+
+def measure(image: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Medians of both."""
+    runs: dict[str, list[dict[str, float]]] = {"medpipe": [], "stock": []}
+    for _ in range(rounds + 1):
+        for who, results in runs.items():
+            with tempfile.TemporaryDirectory() as out:
+                command = [sys.executable, "-m", "benchmarks.first_mask", "--one", who, str(image), out]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                results.append(json.loads(done.stdout.splitlines()[-1]))
+    keys = (*PHASES, "peak_mb")
+    return {
+        who: {key: statistics.median(run[key] for run in results[1:]) for key in keys} for who, results in runs.items()
+    }
+
+
+def help_seconds(rounds: int) -> float:
+    """Median wall time of ``medpipe --help``."""
+    seconds = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "pipeline.cli", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
+
+
+def main() -> None:
+    """Print the table, or what one run takes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image", type=Path, nargs="?", help="a NIfTI volume for the hippocampus bundle")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--one", nargs=3, metavar=("WHO", "IMAGE", "OUT"), help="a single run")
+    options = parser.parse_args()
+    if options.one:
+        who, *paths = options.one
+        print(json.dumps(one(who, *map(Path, paths))))
+        return
+    from benchmarks.whole_pipeline import write_volume
+
+    with tempfile.TemporaryDirectory() as folder:
+        image = options.image or write_volume(Path(folder) / "image.nii.gz", SIZE)
+        ours, theirs = measure(image, options.rounds).values()
+    print("| | medpipe | stock MONAI | ratio |\n|---|---:|---:|---:|")
+    for key, unit, digits in [(phase, "s", 2) for phase in PHASES] + [("peak_mb", "MB", 0)]:
+        cells = [f"{each[key]:.{digits}f}" for each in (ours, theirs)]
+        ratio = f"{ours[key] / theirs[key]:.2f}" if theirs[key] else "-"
+        print(f"| {key.removesuffix('_mb')} ({unit}) | {' | '.join(cells)} | {ratio} |")
+    print(f"\n`medpipe --help` answers in {help_seconds(options.rounds):.2f} s.")
 
 
 if __name__ == "__main__":

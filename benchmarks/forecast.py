@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.bounded_memory import peak_mb
 
 # Classes and voxels.
-CASES = [(3, (512, 512, 60)), (3, (512, 512, 200)), (30, (256, 256, 200))]
+CASES: list[tuple[int, tuple[int, ...]]] = [(3, (512, 512, 60)), (3, (512, 512, 200)), (30, (256, 256, 200))]
 LIMIT_GB = 64.0
 _PLAN = Path("pipeline/workflows/demo_plan.yaml")
 
@@ -85,9 +85,9 @@ def one(bundle: Path, image: Path, out: Path) -> dict[str, Any]:
     }
 
 
-def measure() -> Iterator[dict[str, Any]]:
+def measure(cases: list[tuple[int, tuple[int, ...]]]) -> Iterator[dict[str, Any]]:
     """Forecast and peak of each case."""
-    for classes, size in CASES:
+    for classes, size in cases:
         with tempfile.TemporaryDirectory() as folder:
             bundle = write_bundle(Path(folder), classes)
             image = write_volume(Path(folder) / "volume.nii", size)
@@ -99,6 +99,7 @@ def measure() -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one small volume")
     parser.add_argument("--one", nargs=3, metavar=("BUNDLE", "IMAGE", "OUT"), help="a single process")
     options = parser.parse_args()
     if options.one:
@@ -106,7 +107,7 @@ def main() -> None:
         return
     print("| classes | voxels | forecast (GB) | peak (GB) | forecast / peak | network forecast (s) | whole run (s) |")
     print("|---:" * 7 + "|")
-    for row in measure():
+    for row in measure([(3, (128, 128, 40))] if options.quick else CASES):
         size, ratio = " x ".join(map(str, row["size"])), row["forecast_gb"] / row["peak_gb"]
         cells = [row["classes"], size, f"{row['forecast_gb']:.1f}", f"{row['peak_gb']:.2f}", f"{ratio:.2f}"]
         cells += [row["forecast_s"], f"{row['seconds']:.0f}"]

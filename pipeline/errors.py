@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["CasesFailed", "InputError", "failure_list", "find_input_error", "one_line"]
+__all__ = ["CasesFailed", "InputError", "failure_list", "find_input_error", "is_shortage", "one_line"]
+
+# How torch's allocators (Linux, Windows, CUDA) and oneDNN say that there is no memory, in a RuntimeError.
+_SHORTAGE = ("can't allocate memory", "not enough memory", "could not create a memory", "out of memory")
 
 
 class InputError(ValueError):
@@ -73,6 +76,18 @@ def one_line(error: BaseException) -> str:
         return str(known)
     root = list(_causes(error))[-1]
     return " ".join(f"{type(root).__name__}: {root}".split())
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error, or one behind it, says that there is no memory left.
+
+    NumPy and Python have a class for it; torch's allocators and oneDNN say so in a ``RuntimeError``.
+    """
+    return any(
+        isinstance(one, MemoryError)
+        or (isinstance(one, RuntimeError) and any(words in str(one) for words in _SHORTAGE))
+        for one in _causes(error)
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

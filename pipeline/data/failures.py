@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from torch.utils.data import IterableDataset
 
+from pipeline.data.case_threads import CaseThreads
 from pipeline.data.files import Case
-from pipeline.errors import CasesFailed, InputError, failure_list, one_line
+from pipeline.errors import CasesFailed, InputError, failure_list, find_input_error, is_shortage, one_line
 
 __all__ = ["CaseFailures", "SurvivingCases"]
 
@@ -18,15 +20,32 @@ logger = logging.getLogger(__name__)
 
 
 class CaseFailures:
-    """Collects the cases of one run that failed, each with its reason in one line."""
+    """Collects the cases of one run that failed, each with its reason in one line.
+
+    Attributes:
+        reasons: by the names of the cases, in the order of the run as far as that is known.
+        total: the number of cases of the run.
+    """
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
         self.total = 0
+        self._places: dict[str, int] = {}
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Note which cases there are, in the order of the run."""
+        self.total = len(names)
+        self._places = {name: place for place, name in enumerate(names)}
 
     def record(self, name: str, error: BaseException) -> None:
         """Note that a case failed; the first reason given for it stays."""
+        if is_shortage(error) and find_input_error(error) is None:
+            cure = "Close other programs, or crop the image"
+            error = InputError("not enough memory for the image", where=name, cure=cure)
         self.reasons.setdefault(name, one_line(error))
+        # A case may be found unreadable before the one before it is found unwritable.
+        order = sorted(self.reasons, key=lambda one: self._places.get(one, self.total))
+        self.reasons = {one: self.reasons[one] for one in order}
         logger.debug("case %s failed", name, exc_info=error)
 
     def finish(self) -> None:
@@ -50,24 +69,42 @@ class SurvivingCases(IterableDataset[Any]):
     Args:
         data: cases, each with a ``name``.
         transform: loads and preprocesses one case.
-        failures: where failed cases are recorded; also told how many cases there are.
+        failures: where failed cases are recorded; also told which cases there are.
+        case_threads: reads one case ahead; by default each is read when it is asked for.
     """
 
-    def __init__(self, *, data: Sequence[Case], transform: Callable[[Case], Any], failures: CaseFailures) -> None:
+    def __init__(
+        self,
+        *,
+        data: Sequence[Case],
+        transform: Callable[[Case], Any],
+        failures: CaseFailures,
+        case_threads: CaseThreads | None = None,
+    ) -> None:
         self.data = data
         self.transform = transform
         self.failures = failures
-        failures.total = len(data)
+        self.case_threads = case_threads
+        failures.expect([case["name"] for case in data])
 
     def __iter__(self) -> Iterator[Any]:
-        for case in self.data:
-            loaded = self._load(case)
-            if loaded is not None:
-                yield loaded
+        begun = None
+        for case, following in zip_longest(self.data, self.data[1:]):
+            # In a list, so that no name here keeps the image alive while it is computed.
+            loaded = self._load(case, begun or self._begin(case))
+            begun = None if following is None or self.case_threads is None else self._begin(following)
+            if loaded:
+                yield loaded.pop()
 
-    def _load(self, case: Case) -> Any:
+    def _begin(self, case: Case) -> Callable[[], Any]:
+        """Begin to load a case, now where there is a thread for it, or else when it is asked for."""
+        if self.case_threads is None:
+            return lambda: self.transform(dict(case))
+        return self.case_threads.read(self.transform, dict(case))
+
+    def _load(self, case: Case, begun: Callable[[], Any]) -> list[Any]:
         try:
-            return self.transform(dict(case))
+            return [begun()]
         except Exception as error:  # noqa: BLE001 - whatever it is, the other cases go on
             self.failures.record(case["name"], error)
-            return None
+            return []

@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from pipeline.errors import InputError, is_shortage
 
-from pipeline.errors import InputError
-
-__all__ = ["is_shortage", "shortage_in_one_line"]
-
-# How torch's allocators (Linux, Windows) and oneDNN say it, in a plain RuntimeError.
-_SAID = ("can't allocate memory", "not enough memory", "could not create a memory", "out of memory")
-
-
-def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that there is no memory left: NumPy and Python have a class for it, torch on a CPU none."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID)
+__all__ = ["shortage_in_one_line"]
 
 
 @contextmanager

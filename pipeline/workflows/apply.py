@@ -44,6 +44,7 @@ def open_inference(
     series: str | None,
     weights: Path | None,
     untilt: bool = False,
+    in_turn: bool = False,
     **overrides: Any,
 ) -> ConfigWorkflow:
     """Open a bundle's ``inference.json`` on a path.
@@ -56,6 +57,7 @@ def open_inference(
         series: the DICOM series to take where there are several.
         weights: other weights than the bundle's.
         untilt: whether to bring DICOM series of a tilted gantry to an upright grid; else they are refused.
+        in_turn: whether to read, compute and write one case after the other, as little memory as that takes.
         overrides: further top-level entries of ``inference.json``.
 
     Raises:
@@ -66,6 +68,8 @@ def open_inference(
     if untilt:  # passed on only then: a bundle that was not built by medpipe has no such entry
         _check_untilt(root)
         overrides["untilt"] = True
+    if in_turn and "case_threads" in (_entries(root / "configs" / "inference.json") or {}):
+        overrides["case_threads"] = "$None"
     weights = None if weights is None else weights.expanduser().resolve()
     workflow = open_workflow(
         root,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.data import CaseFailures, SurvivingCases
 from pipeline.errors import InputError
 from pipeline.inferers import AutocastInferer, StreamingInferer
 
@@ -40,3 +41,18 @@ def test_other_errors_of_a_network_stay_as_they_are() -> None:
 
     with pytest.raises(RuntimeError, match="expected input to have 2 channels"):
         StreamingInferer(roi_size=(4, 4, 4), out_channels=2)(torch.rand(1, 1, 6, 6, 6), network)
+
+
+@pytest.mark.parametrize("network", [_torch_asks, _numpy_asks, _cuda_asks])
+def test_a_case_that_cannot_be_loaded_for_want_of_memory_is_one_line(network: Any) -> None:
+    def load(_: Any) -> Any:
+        try:
+            return network(torch.zeros(1))
+        except Exception as error:
+            raise RuntimeError("applying transform <object at 0x7f>") from error  # as MONAI's Compose does
+
+    failures = CaseFailures()
+    assert not list(SurvivingCases(data=[{"name": "liver_1"}], transform=load, failures=failures))
+    assert failures.reasons == {
+        "liver_1": "liver_1: not enough memory for the image. Close other programs, or crop the image"
+    }
