@@ -13,6 +13,9 @@ from pipeline.errors import InputError
 __all__ = ["Decision", "HighestLogit", "Regions", "decision"]
 
 _LABEL_MAX = 255
+_FEW = 6  # so many channels are sooner interpolated than looked through
+_RIVALS = 4  # channels whose lowest logit is looked for
+_ROUNDING = 1e-6  # the weights of an interpolation add up to 1 but for this
 
 
 class Decision(ABC):
@@ -20,17 +23,23 @@ class Decision(ABC):
 
     Attributes:
         highest: label.
+        passes_over: whether :meth:`contenders` may leave out channels.
     """
 
     highest: int
+    passes_over = False
+
+    def contenders(self, seen: torch.Tensor) -> Sequence[int]:
+        """The channels that can decide on a block, by the logits (channels, ...) that it is interpolated from."""
+        return range(len(seen))
 
     @abstractmethod
     def begin(self) -> None:
         """Start a block."""
 
     @abstractmethod
-    def show(self, first: int, logits: torch.Tensor) -> None:
-        """Look at the logits (c, ...) of the channels from ``first`` on."""
+    def show(self, channels: Sequence[int], logits: torch.Tensor) -> None:
+        """Look at the logits (c, ...) of some channels, which come in their order."""
 
     @abstractmethod
     def labels(self) -> torch.Tensor:
@@ -39,6 +48,10 @@ class Decision(ABC):
     @abstractmethod
     def confidence(self) -> torch.Tensor:
         """The probability (...) of each voxel's label, float32."""
+
+    @abstractmethod
+    def probability(self, logits: torch.Tensor) -> torch.Tensor:
+        """The probability (...) of a channel, float32, by its logits in the block that was shown last."""
 
     @abstractmethod
     def background(self) -> torch.Tensor:
@@ -50,13 +63,14 @@ class HighestLogit(Decision):
 
     Args:
         values: the label of each channel.
-        confidence: whether to keep what the softmax probability of the highest logit needs.
+        confidence: whether to keep what softmax probabilities need.
     """
 
     def __init__(self, values: Sequence[int], *, confidence: bool = False) -> None:
         self.highest = max(values)
         self.values = tuple(values)
         self._with_confidence = confidence
+        self.passes_over = not confidence and len(self.values) > _FEW
         self._best: torch.Tensor | None = None
         self._labels = self._sum = torch.empty(0)
 
@@ -64,9 +78,24 @@ class HighestLogit(Decision):
         """See :class:`Decision`."""
         self._best = None
 
-    def show(self, first: int, logits: torch.Tensor) -> None:
+    def contenders(self, seen: torch.Tensor) -> Sequence[int]:
+        """See :class:`Decision`; those whose highest logit reaches the lowest of some other channel.
+
+        An interpolated value lies between those that it is made of, so that the others win nowhere. The first channel
+        stays: where the network saw nothing all are equal, and it is the first that counts.
+        """
+        axes = tuple(range(1, seen.ndim))
+        highest = seen.amax(dim=axes)
+        strongest = highest.topk(min(_RIVALS, len(highest))).indices
+        lowest = seen[strongest].amin(dim=axes).max()
+        chances = highest >= lowest - _ROUNDING * lowest.abs()
+        chances[0] = True
+        return chances.nonzero()[:, 0].tolist()
+
+    def show(self, channels: Sequence[int], logits: torch.Tensor) -> None:
         """See :class:`Decision`."""
-        for value, logit in zip(self.values[first:], logits, strict=False):
+        for channel, logit in zip(channels, logits, strict=True):
+            value = self.values[channel]
             if self._best is None:
                 self._best = logit.clone()
                 self._labels = torch.full(logit.shape, value, dtype=torch.uint8, device=logit.device)
@@ -85,6 +114,11 @@ class HighestLogit(Decision):
     def confidence(self) -> torch.Tensor:
         """See :class:`Decision`; 1 / sum of exp(logit - highest), added up as the channels come."""
         return 1 / self._sum
+
+    def probability(self, logits: torch.Tensor) -> torch.Tensor:
+        """See :class:`Decision`; the softmax."""
+        best = logits if self._best is None else self._best
+        return torch.exp(logits - best) / self._sum
 
     def background(self) -> torch.Tensor:
         """See :class:`Decision`: the first channel is."""
@@ -113,13 +147,13 @@ class Regions(Decision):
         """See :class:`Decision`."""
         self._begun = False
 
-    def show(self, first: int, logits: torch.Tensor) -> None:
+    def show(self, channels: Sequence[int], logits: torch.Tensor) -> None:
         """See :class:`Decision`."""
         if not self._begun:
             self._labels = torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device)
             self._logit = torch.full_like(logits[0], -torch.inf)
             self._begun = True
-        for channel, logit in enumerate(logits, start=first):
+        for channel, logit in zip(channels, logits, strict=True):
             inside = logit >= self.threshold
             self._labels[inside] = self.values[channel]
             # Of background: the probability of the channel that came nearest to it.
@@ -134,6 +168,10 @@ class Regions(Decision):
         """See :class:`Decision`; of background it is 1 - the highest probability of any region."""
         probability = torch.sigmoid(self._logit)
         return torch.where(self._labels == 0, 1 - probability, probability)
+
+    def probability(self, logits: torch.Tensor) -> torch.Tensor:
+        """See :class:`Decision`; the sigmoid."""
+        return torch.sigmoid(logits)
 
     def background(self) -> torch.Tensor:
         """See :class:`Decision`: no channel is."""

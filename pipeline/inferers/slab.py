@@ -37,6 +37,11 @@ class Slab:
         self._sums = torch.zeros((depth, channels, *plane), device=device)
         self._weights = torch.zeros((depth, 1, *plane), device=device)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the logits are."""
+        return self._sums.device
+
     def add(self, start: Sequence[int], logits: torch.Tensor, weight: torch.Tensor) -> None:
         """Add a window: its logits (channels, *window) times its weight (*window), where it lies in the region."""
         there, here = [], []

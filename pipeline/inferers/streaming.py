@@ -13,6 +13,7 @@ from monai.inferers import Inferer, SimpleInferer
 
 from pipeline.errors import InputError
 from pipeline.inferers.deciding import decision
+from pipeline.inferers.probabilities import ImageMaps, ProbabilityMaps
 from pipeline.inferers.shortage import shortage_in_one_line
 from pipeline.inferers.sweep import Sweep, sweeps
 from pipeline.inferers.tally import Tally
@@ -63,6 +64,8 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
         statistics: whether to note ``label_voxels`` and ``label_confidence`` in the result's metadata: for each value
             from 0 to the highest label how many voxels have it, and the mean softmax (``argmax``) or sigmoid
             (``regions``) probability there, NaN where no voxel has it.
+        probabilities: the classes whose probabilities, softmax (``argmax``) or sigmoid (``regions``), are written to
+            files; the result's metadata then tells them as ``probability_maps``.
 
     Raises:
         InputError: arguments that do not fit together.
@@ -88,6 +91,7 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
         skip_below: float | None = None,
         max_slab_mb: float = 2048.0,
         statistics: bool = False,
+        probabilities: ProbabilityMaps | None = None,
     ) -> None:
         super().__init__()
         self.layout: dict[str, Any] = {
@@ -106,7 +110,13 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
         self.skip_below = skip_below
         self.max_slab_bytes = max_slab_mb * 1e6
         self.statistics = statistics
-        self.decision = decision(rule, channels=out_channels, values=values, threshold=threshold, confidence=statistics)
+        self.probabilities = probabilities
+        confidence = statistics or (probabilities is not None and bool(probabilities.channels))
+        self.decision = decision(rule, channels=out_channels, values=values, threshold=threshold, confidence=confidence)
+        if probabilities is not None and len(probabilities.names) != out_channels:
+            raise InputError(
+                "each channel needs a name", where="probabilities", expected=out_channels, got=len(probabilities.names)
+            )
 
     @torch.no_grad()
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> MetaTensor:
@@ -123,7 +133,7 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
 
         Raises:
             InputError: an axis of length 0, an operation that cannot be undone here, a network whose output has
-                another shape than expected or is not finite, or not enough memory.
+                another shape than expected or is not finite, or not enough memory or space for the probabilities.
         """
         if inputs.ndim not in (4, 5) or 0 in inputs.shape:
             expected = "a batch of images (B, C, X, Y[, Z]) without an axis of length 0"
@@ -150,8 +160,10 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
         oriented = labels.permute([back.grid.axes.index(axis) for axis in range(labels.ndim)])
         tally = Tally() if self.statistics else None
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        for sweep in sweeps(windows, back.grid, channels=self.out_channels, max_bytes=self.max_slab_bytes):
-            self._run(sweep, plain, predict, oriented, tally)
+        walks = sweeps(windows, back.grid, channels=self.out_channels, max_bytes=self.max_slab_bytes)
+        with ImageMaps.made(self.probabilities, back.grid.input_size, back.grid.axes) as maps:
+            for sweep in walks:
+                self._run(sweep, plain, predict, oriented, tally, maps)
         meta = dict(image.meta) if isinstance(image, MetaTensor) else {}
         meta.pop("affine", None)  # that of the network's grid
         affine = meta.get("original_affine")
@@ -159,15 +171,17 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
             rank = len(image.affine) - 1 if isinstance(image, MetaTensor) else labels.ndim
             affine = to_affine_nd(rank, back.affine)
         meta |= {} if tally is None else tally.summary(highest=self.decision.highest)
+        meta |= maps.told()
         return MetaTensor(labels[None], affine=torch.as_tensor(np.asarray(affine, dtype=float)), meta=meta)
 
-    def _run(
+    def _run(  # noqa: PLR0917
         self,
         sweep: Sweep,
         image: torch.Tensor,
         predict: Callable[[torch.Tensor], torch.Tensor],
         labels: torch.Tensor,
         tally: Tally | None,
+        maps: ImageMaps,
     ) -> None:
         slab = sweep.slab(self.out_channels, device=torch.device(self.device or image.device))
         for step in sweep.steps():
@@ -179,6 +193,9 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
                 labels[place] = sweep.decide(slab, box, self.decision).cpu()
                 if tally is not None:
                     tally.add(labels[place], self.decision.confidence())
+                for channels, seen in sweep.logits(slab, box, list(maps.volumes)) if maps.volumes else ():
+                    for channel, logits in zip(channels, seen, strict=True):
+                        maps.write(channel, place, self.decision.probability(logits))
             slab.drop(step.kept)
 
     def _windows(

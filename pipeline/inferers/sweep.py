@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import NamedTuple
@@ -19,6 +19,7 @@ __all__ = ["Demand", "Step", "Sweep", "demand", "sweeps"]
 
 _BYTES = 4  # of a float32
 _BLOCK = 2**20  # values that are interpolated at a time, so that they stay in the processor's cache
+_TILE = 64  # voxels of the input along each axis, where classes without a chance are passed over
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,50 @@ class Sweep:
 
     def decide(self, slab: Slab, box: Box, decision: Decision) -> torch.Tensor:
         """The labels of a box of the input's grid, uint8, from final logits."""
+        if not decision.passes_over:
+            return self._decided(slab, box, decision, None)
+        labels = torch.empty([stop - start for start, stop in box], dtype=torch.uint8, device=slab.device)
+        for tile in _squares(box):
+            channels = decision.contenders(self._seen(slab, self.grid.support(tile)))
+            place = tuple(slice(a - start, b - start) for (a, b), (start, _) in zip(tile, box, strict=True))
+            labels[place] = self._decided(slab, tile, decision, channels)
+        return labels
+
+    def _decided(self, slab: Slab, box: Box, decision: Decision, channels: Sequence[int] | None) -> torch.Tensor:
+        decision.begin()
+        for shown, logits in self.logits(slab, box, channels):
+            decision.show(shown, logits)
+        return decision.labels()
+
+    def logits(
+        self, slab: Slab, box: Box, channels: Sequence[int] | None = None
+    ) -> Iterator[tuple[Sequence[int], torch.Tensor]]:
+        """Final logits, interpolated to a box of the input's grid.
+
+        Args:
+            slab: of this walk.
+            box: of the input's grid.
+            channels: those that are wanted; by default all.
+
+        Yields:
+            some of the channels, in their order, and their logits (c, ...).
+        """
         support = self.grid.support(box)
         sampler = self.grid.sampler(support, box)
+        chunk = max(_BLOCK // max(_voxels(box), _voxels(support)), 1)
+        wanted = range(slab.channels) if channels is None else channels
+        for first in range(0, len(wanted), chunk):
+            some = wanted[first : first + chunk]
+            which = slice(some.start, some.stop) if isinstance(some, range) else list(some)
+            yield some, sampler(self._seen(slab, support)[which])
+
+    def _seen(self, slab: Slab, support: Box) -> torch.Tensor:
+        """The logits (channels, *support) of the slab, not a copy."""
         within = [slice(None)] + [
             slice(None) if dim == self.axis else slice(start - self.region[dim][0], stop - self.region[dim][0])
             for dim, (start, stop) in enumerate(support)
         ]
-        chunk = max(_BLOCK // max(_voxels(box), _voxels(support)), 1)
-        decision.begin()
-        for first in range(0, slab.channels, chunk):
-            values = slab.view(support[self.axis], slice(first, first + chunk))
-            decision.show(first, sampler(values[tuple(within)]))
-        return decision.labels()
+        return slab.view(support[self.axis], slice(None))[tuple(within)]
 
     def _box(self, first: int, stop: int) -> Box:
         return tuple((first, stop) if dim == self.axis else ends for dim, ends in enumerate(self.tile))
@@ -168,6 +201,15 @@ def sweeps(windows: Windows, grid: GridMap, *, channels: int, max_bytes: float) 
 def _tiles(size: tuple[int, ...], pieces: list[int]) -> list[Box]:
     cuts = [[length * piece // count for piece in range(count + 1)] for length, count in zip(size, pieces, strict=True)]
     return [tuple(tile) for tile in product(*(list(pairwise(one)) for one in cuts))]
+
+
+def _squares(box: Box) -> list[Box]:
+    """A box cut into small ones, in which few classes have a chance."""
+    return [tuple(tile) for tile in product(*(_runs(start, stop) for start, stop in box))]
+
+
+def _runs(start: int, stop: int) -> list[tuple[int, int]]:
+    return [(first, min(first + _TILE, stop)) for first in range(start, stop, _TILE)]
 
 
 def _voxels(box: Box) -> int:

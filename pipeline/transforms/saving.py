@@ -12,10 +12,19 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.data.files import PICTURE_SUFFIXES
+from pipeline.data.mapped import MappedVolume
 from pipeline.dicom import Algorithm, Segment
 from pipeline.errors import InputError
 from pipeline.transforms.checks import source_of
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
+from pipeline.transforms.probability_files import (
+    as_nifti,
+    check_names,
+    final_names,
+    on_acquired_slices,
+    taken_maps,
+    write_picture,
+)
 from pipeline.writing import whole_file
 
 __all__ = ["SaveSegmentationd"]
@@ -39,6 +48,10 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
     volumes                 ``<output_dir>/<name>.nii.gz``: uint8 NIfTI
     DICOM                   the same NIfTI, and ``<output_dir>/<name>.dcm``: DICOM SEG
     ======================= ==========================================================================================
+
+    Where the inferer kept probabilities (:class:`pipeline.inferers.ProbabilityMaps`), each class's are moved to
+    ``<output_dir>/<name>_<class>.nii``, uncompressed float32 NIfTI on the grid of the mask's, which programs open by
+    memory-map; of a picture, ``<output_dir>/<name>_<class>.png``, 16-bit grey, 65535 for 1.
 
     A mask has exactly the size of its input, and a NIfTI its affine: where a 2D network took a volume of one slice
     and its reader noted ``dropped_axis`` in the metadata, the mask gets its last axis back. Where the reader brought
@@ -88,15 +101,18 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         """Write the files and return the data unchanged."""
         for key in self.key_iterator(data):
             image, name = data[self.image_key], str(data[self.name_key])
-            labels = _on_input_grid(np.asarray(data[key])[0].astype(np.uint8), image)
-            dicom_files = [file for file in str(image.meta.get("dicom_files", "")).split("\n") if file]
-            if not dicom_files and source_of(image).lower().endswith(PICTURE_SUFFIXES):
-                self._save_picture(labels, source_of(image), name)
-            else:
-                self._save_volume(labels, image, name, dicom_files)
+            with taken_maps(data[key]) as maps:
+                labels = _on_input_grid(np.asarray(data[key])[0].astype(np.uint8, copy=False), image)
+                dicom_files = [file for file in str(image.meta.get("dicom_files", "")).split("\n") if file]
+                if not dicom_files and source_of(image).lower().endswith(PICTURE_SUFFIXES):
+                    self._save_picture(labels, source_of(image), name, maps)
+                else:
+                    self._save_volume(labels, image, name, dicom_files, maps)
         return dict(data)
 
-    def _save_volume(self, labels: np.ndarray, image: Any, name: str, dicom_files: list[str]) -> None:
+    def _save_volume(
+        self, labels: np.ndarray, image: Any, name: str, dicom_files: list[str], maps: dict[str, MappedVolume]
+    ) -> None:
         source = source_of(image)
         affine = np.asarray(image.meta.get("original_affine", np.eye(4)), dtype=float)
         tilted_slices = image.meta.get("tilted_slices")
@@ -105,16 +121,25 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
 
             shear = Shear.from_text(tilted_slices)
             labels, affine = shear.to_acquired(labels), shear.affine
+            maps = {one: on_acquired_slices(volume, shear) for one, volume in maps.items()}
         nifti, dicom = (self.output_dir / f"{name}{suffix}" for suffix in (".nii.gz", ".dcm"))
-        self._spare_inputs([source, *dicom_files], targets=[nifti, dicom] if dicom_files else [nifti])
+        probabilities = self._probability_files(maps, name, source, suffix=".nii")
+        targets = [*([nifti, dicom] if dicom_files else [nifti]), *probabilities.values()]
+        self._spare_inputs([source, *dicom_files], targets=targets)
         self._make_folder()
+        blank = _nifti(np.broadcast_to(np.float32(0), labels.shape), affine, like=source)
+        for volume in maps.values():
+            as_nifti(volume, blank.header)
         if dicom_files:  # first, because it checks the grid once more
             self._write_dicom(labels, affine, dicom_files, dicom, series=image.meta.get("dicom_series"))
         write_label_map(labels, affine, nifti, like=source)
+        for one, target in probabilities.items():
+            _rename(maps[one].path, target)
 
-    def _save_picture(self, labels: np.ndarray, source: str, name: str) -> None:
+    def _save_picture(self, labels: np.ndarray, source: str, name: str, maps: dict[str, MappedVolume]) -> None:
         mask, overlay = (self.output_dir / f"{name}{suffix}" for suffix in (".png", "_overlay.png"))
-        self._spare_inputs([source], targets=[mask, overlay])
+        probabilities = self._probability_files(maps, name, source, suffix=".png")
+        self._spare_inputs([source], targets=[mask, overlay, *probabilities.values()])
         if overlay.stem in self.names:
             cure = f"Segment it apart from {overlay.stem}, or rename one of them"
             raise InputError("the overlay would take the name of another case's mask", where=source, cure=cure)
@@ -123,6 +148,15 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         names = {segment.value: segment.name for segment in self.segments}
         write_overlay_png(labels, overlay, picture=source, colors=colors, names=names)  # first: it reads the source
         write_index_png(labels, mask, colors)
+        for one, target in probabilities.items():
+            write_picture(maps[one], target)
+
+    def _probability_files(
+        self, maps: Mapping[str, MappedVolume], name: str, source: str, *, suffix: str
+    ) -> dict[str, Path]:
+        classes = final_names(list(maps))
+        check_names(name, classes.values(), cases=self.names, source=source, beside_masks=suffix == ".png")
+        return {one: self.output_dir / f"{name}_{stem}{suffix}" for one, stem in classes.items()}
 
     def _spare_inputs(self, sources: Sequence[str], *, targets: Sequence[Path]) -> None:
         inputs = self.inputs | {Path(source).resolve() for source in sources}
@@ -177,18 +211,30 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, lik
         target: the final path; a temporary neighbour is renamed to it.
         like: a NIfTI file whose geometry is copied bit by bit; ignored if it is something else.
     """
-    image = nib.Nifti1Image(labels.astype(np.uint8, copy=False), affine)
-    image.header.set_xyzt_units("mm", "sec")
-    if like is not None and like.lower().endswith((".nii", ".nii.gz")):
-        source = nib.load(like)
-        if isinstance(source.header, nib.Nifti1Header):
-            image = _in_geometry_of(source, labels.astype(np.uint8, copy=False))
+    image = _nifti(labels.astype(np.uint8, copy=False), affine, like=like)
     with whole_file(target) as temporary:
         nib.save(image, temporary)
 
 
+def _nifti(values: np.ndarray, affine: np.ndarray, *, like: str | None) -> Any:
+    if like is not None and like.lower().endswith((".nii", ".nii.gz")):
+        source = nib.load(like)
+        if isinstance(source.header, nib.Nifti1Header):
+            return _in_geometry_of(source, values)
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    return image
+
+
+def _rename(file: Path, target: Path) -> None:
+    try:
+        file.replace(target)
+    except OSError as error:
+        raise InputError("cannot be written", where=target, got=error.strerror) from error
+
+
 def _in_geometry_of(source: Any, labels: np.ndarray) -> Any:
-    """A label map with the geometry of a NIfTI image, and nothing else of it: its texts may name the patient."""
+    """A map with the geometry of a NIfTI image, and nothing else of it: its texts may name the patient."""
     if set(source.shape[3:]) == {1}:  # keep axes of length 1
         labels = labels.reshape(source.shape)
     # NIfTI-2 holds 64-bit numbers, which NIfTI-1 would round.

@@ -17,6 +17,7 @@ from monai.bundle import ConfigParser
 
 import pipeline.workflows.demo as demo_workflow
 from pipeline.bundle import build_bundle
+from pipeline.cli import main
 from pipeline.errors import InputError
 from pipeline.workflows.segment import segment
 
@@ -146,3 +147,40 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(
 
     monkeypatch.setattr("pipeline.transforms.saving.nib.save", full)
     assert "cannot be written (got No space left on device)" in _refused(image, built, tmp_path / "out")
+
+
+def test_a_network_whose_output_has_another_size_is_refused(
+    built: Path, tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = Path(shutil.copytree(built, tmp_path / built.name))
+    config = bundle / "configs" / "inference.json"
+    content = json.loads(config.read_text())
+    halving = {"in_channels": 1, "out_channels": 3, "kernel_size": 2, "stride": 2}
+    content["network_def"] = {"_target_": "torch.nn.Conv3d", **halving}
+    config.write_text(json.dumps(content))
+    _save_weights(bundle)
+    assert main(["segment", str(image), "--bundle", str(bundle), "-o", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the network's output has the wrong shape (expected (4, 3, 16, 16, 8), got (4, 3, 8, 8, 4))" in line
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("place", ["monai.networks.nets.UNet.forward", "pipeline.transforms.saving.nib.save"])
+def test_an_interruption_leaves_no_half_file(  # noqa: PLR0917
+    built: Path,
+    tmp_path: Path,
+    image: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+) -> None:
+    def interrupted(*given: Any) -> None:
+        if len(given) > 1 and isinstance(given[1], Path):
+            given[1].write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    arguments = ["segment", str(image), "--bundle", str(built), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--probabilities", "all"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "medpipe: interrupted"
+    assert not list(tmp_path.glob("out/*"))
