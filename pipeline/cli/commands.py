@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "build",
+    "calibrate",
     "classify",
     "compare",
     "convert",
@@ -44,7 +45,8 @@ def segment(arguments: argparse.Namespace) -> int:
     import_monai()
     from pipeline.workflows.segment import segment
 
-    done = segment(**_application(arguments), max_memory_gb=arguments.max_memory)
+    done = segment(**_application(arguments), max_memory_gb=arguments.max_memory, engine=arguments.engine,
+                   probabilities=arguments.probabilities)  # fmt: skip
     return _report_applied("segmented", done)
 
 
@@ -163,6 +165,19 @@ def deidentify(arguments: argparse.Namespace) -> int:
     names = ["output", "dates", "key", "uid_map", "prefix"]
     done = deidentify(arguments.source, **_named(arguments, names))
     return _report_failures(done.failures, done.files + len(done.failures))
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Calibrate a bundle's predicted quality, or check it."""
+    from pipeline.workflows.calibrate import calibrate, check_calibration
+
+    if arguments.check:
+        if arguments.fold is not None:
+            raise InputError("fold does not go with check", cure="Leave one of them out")
+        check_calibration(arguments.bundle, **_named(arguments, ["data", "weights", "seed"]))
+        return 0
+    _write(f"wrote {calibrate(arguments.bundle, **_named(arguments, ['data', 'weights', 'fold', 'seed']))}")
+    return 0
 
 
 def build(arguments: argparse.Namespace) -> int:

@@ -58,6 +58,10 @@ def _build_parser() -> _Parser:
     _add_application(sub, results="the masks")
     about = "keep to this: a forecast chooses the windows, or the case is refused"
     sub.add_argument("--max-memory", type=float, metavar="GB", help=about)
+    about = "what runs the network: float32, bfloat16, openvino, ... (default: auto, the fastest with the same labels)"
+    sub.add_argument("--engine", metavar="NAME", help=about)
+    about = "also write the probabilities of these labels, or of all"
+    sub.add_argument("--probabilities", nargs="+", metavar="NAME", help=about)
 
     about = "Classify a file, a folder of files or a DICOM series: a table and a picture."
     _add_application(verb("classify", commands.classify, about), results="the table and the picture")
@@ -71,6 +75,9 @@ def _build_parser() -> _Parser:
 
     about = "Score a bundle on labelled cases that it has not seen, or any folder of label maps against references."
     _add_evaluation(verb("evaluate", commands.evaluate, about))
+
+    about = "Calibrate the predicted Dice of a segmentation bundle on its validation cases, as they are and degraded."
+    _add_calibration(verb("calibrate", commands.calibrate, about))
 
     sub = verb("compare", commands.compare, "Compare the results of two or more evaluations, case by case.")
     sub.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="output folders of medpipe evaluate")
@@ -137,6 +144,16 @@ def _add_training(sub: _Parser) -> None:
     sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
 
 
+def _add_calibration(sub: _Parser) -> None:
+    """Calibrate a bundle, or check its calibration."""
+    sub.add_argument("bundle", metavar="BUNDLE")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+    sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
+    sub.add_argument("--seed", type=int, default=0, help="of the degradations and the models (default 0)")
+    sub.add_argument("--check", action="store_true", help="change nothing; how good is it on the held-out test cases?")
+
+
 def _add_evaluation(sub: _Parser) -> None:
     """Score a bundle, or two folders."""
     sub.add_argument("bundle", nargs="?", metavar="BUNDLE")
@@ -148,6 +165,10 @@ def _add_evaluation(sub: _Parser) -> None:
     sub.add_argument("--subset", choices=parts, help="default: test, the held-out cases")
     sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
     sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+    about = "distances are of boundary voxels, as MONAI's (default), or of surface elements by their area, as Nikolov's"
+    sub.add_argument("--surface", choices=["voxel", "surface_element"], help=about)
+    about = "tolerance of the surface Dice in mm, of pictures in pixels: a number, or NAME=MM of each label"
+    sub.add_argument("--tolerance", nargs="+", metavar="MM", help=about)
     group = sub.add_argument_group("two folders of label maps, without a bundle")
     group.add_argument("--predictions", type=Path, metavar="DIR", help="NIfTI, NRRD, MHA, DICOM SEG or PNG")
     group.add_argument("--references", type=Path, metavar="DIR", help="files of one name belong together")

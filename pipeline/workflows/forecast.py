@@ -62,7 +62,7 @@ class Probe:
         streaming = streaming_inferer(inferer)
         roi_size = [int(n) for n in streaming.layout["roi_size"]]
         noise = torch.rand(1, channels, *roi_size, generator=torch.Generator().manual_seed(0)).to(device)
-        training, kept = network.training, streaming.probabilities
+        training, maps = network.training, streaming.probabilities
         network.eval()
         streaming.probabilities = None  # of noise
         try:
@@ -75,7 +75,7 @@ class Probe:
             seconds = time.perf_counter() - began
         finally:
             network.train(training)
-            streaming.probabilities = kept
+            streaming.probabilities = maps
         # The high-water mark also knows the workspace of oneDNN, but only if it was reached just now.
         grown = max(tensors.peak if device.type == "cpu" else 0, after - base if after > before else 0)
         kept = math.prod(roi_size) * ((streaming.out_channels + 1) * _FLOAT + 1)

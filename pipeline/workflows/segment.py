@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigWorkflow
+
 from pipeline.bundle import run_workflow
+from pipeline.errors import InputError
 from pipeline.workflows.apply import Applied, applied, open_inference
 
 __all__ = ["segment"]
@@ -20,6 +24,8 @@ def segment(
     weights: Path | None = None,
     untilt: bool = False,
     max_memory_gb: float | None = None,
+    engine: str | None = None,
+    probabilities: Sequence[str] = (),
 ) -> Applied:
     """Segment a file, a folder of files, a DICOM series or a folder of series.
 
@@ -33,12 +39,15 @@ def segment(
             Masks are brought back to the tilted slices.
         max_memory_gb: the most resident memory to use, in units of 10 ** 9 bytes. Each case is then forecast from its
             header, one line of the log, and takes as large a slab and as many windows at a time as fit; see
-            :class:`pipeline.workflows.forecast.MemoryLimit`.
+            :class:`pipeline.workflows.forecast.MemoryLimit`. No case is read or written beside another then.
+        engine: what runs the network instead of the bundle's own choice; see
+            :class:`pipeline.inferers.FastestInferer`. With ``max_memory_gb`` none is measured.
+        probabilities: the labels whose probabilities are written too, or ``all``.
 
     Raises:
-        InputError: nothing could be segmented.
+        InputError: nothing could be segmented, or the bundle has no such label.
     """
-    limit = {} if max_memory_gb is None else {"dataset::transform": _limited(max_memory_gb)}
+    limit = {} if max_memory_gb is None else {"dataset::transform": _limited(max_memory_gb, untilt=untilt)}
     workflow = open_inference(
         source,
         bundle=bundle,
@@ -47,20 +56,32 @@ def segment(
         series=series,
         weights=weights,
         untilt=untilt,
+        in_turn=max_memory_gb is not None,
+        engine=engine,
         **limit,
     )
+    if probabilities:
+        _keep_probabilities(workflow, probabilities)
     run_workflow(workflow, finalize=False)
     return applied(workflow, output_dir)
 
 
-def _limited(max_memory_gb: float) -> dict[str, Any]:
+def _keep_probabilities(workflow: ConfigWorkflow, names: Sequence[str]) -> None:
+    if "probabilities" not in workflow.parser:
+        cure = "Build the bundle again with medpipe build, or leave --probabilities out"
+        raise InputError("has no entry probabilities", where="inference.json", cure=cure)
+    workflow.parser["probabilities"] = list(names)
+
+
+def _limited(max_memory_gb: float, *, untilt: bool) -> dict[str, Any]:
     """What takes the place of the preprocessing in ``inference.json``."""
     return {
         "_target_": "pipeline.workflows.forecast.MemoryLimit",
         "transform": "@preprocessing",
-        "inferer": "@inferer",
+        "inferer": {"_target_": "pipeline.inferers.fastest.unmeasured", "inferer": "@inferer"},
         "network": "@network",
         "device": "@device",
         "series": "@series",
+        "untilt": untilt,
         "max_memory_gb": max_memory_gb,
     }

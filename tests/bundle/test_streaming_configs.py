@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline.bundle import build_bundle
 from pipeline.errors import InputError
-from pipeline.inferers import AutocastInferer, StreamingInferer
+from pipeline.inferers import FastestInferer, StreamingInferer
 from pipeline.planning import load_plan
 
 _SOLID: dict[str, Any] = {"spacing_mm": None, "window": [12, 10, 8]}
@@ -66,7 +66,7 @@ def _compare(parser: ConfigParser, image: Path) -> None:
         parser.get_parsed_content(key) for key in ("preprocessing", "inferer", "network_def")
     )
     network.eval()
-    assert isinstance(inferer, AutocastInferer)
+    assert isinstance(inferer, FastestInferer)
     assert isinstance(inferer.inferer, StreamingInferer)
     batch = list_data_collate([preprocessing({"image": str(image), "name": "case"})])
     (labels,) = decollate_batch(inferer.inferer(batch["image"], network))

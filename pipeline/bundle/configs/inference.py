@@ -10,6 +10,10 @@ __all__ = ["evaluate_config", "inference_config"]
 
 _LOAD_WEIGHTS = {"_target_": "CheckpointLoader", "load_path": "@weights", "load_dict": {"model": "@network"}}
 _PROGRESS = {"_target_": "pipeline.handlers.CaseProgress", "total": "$len(@cases)"}
+# Nothing where there is no calibration beside the weights.
+_QUALITY = {"_target_": "pipeline.evaluation.quality_table.QualityTable", "weights": "@weights",
+            "folder": "@output_dir"}  # fmt: skip
+_PREDICT_QUALITY = {"_target_": "pipeline.handlers.quality.PredictQuality", "table": "@quality"}
 _CHECK = {"_target_": "pipeline.bundle.check_run", "dataset_dir": "@dataset_dir", "weights": "@weights",
           "output_dir": "@output_dir"}  # fmt: skip
 
@@ -18,27 +22,35 @@ def inference_config(plan: Plan) -> Config:
     """``inference.json``: any input to label maps in its own geometry, or to a table of probabilities."""
     task = task_of(plan)
     predictions = task.predictions()
+    quality = plan.task == "segmentation"
     return {
         **places(),
         "output_dir": "$@bundle_root + '/output'",
         "series": None,
         "untilt": False,
+        **({"probabilities": None} if plan.task == "segmentation" else {}),
+        "engine": plan.inference.engine,
         "weights": "$@bundle_root + '/models/model.pt'",
         **network(plan),
         "failures": {"_target_": "pipeline.data.CaseFailures"},
         "cases": {"_target_": "pipeline.data.find_inputs", "dataset_dir": "@dataset_dir", "series": "@series"},
+        "case_threads": _case_threads(plan, series="@series"),
         "preprocessing": compose(*task.preprocessing("inference", series="@series", untilt="@untilt")),
         "dataset": _surviving("@preprocessing"),
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
-        "inferer": task.inferer(mirrored=True),
-        "postprocessing": compose(*task.result(), *task.saving()),
+        "inferer": task.inferer(mirrored=True, probabilities="@probabilities"),
+        **({"quality": _QUALITY} if quality else {}),
+        "postprocessing": compose(*task.result(), *_behind(task.saving())),
         **({} if predictions is None else {"labels": labels(plan), "scores": task.table()}),
-        "handlers": [_LOAD_WEIGHTS, *([] if predictions is None else [task.scoring()]), _PROGRESS],
-        "evaluator": _case_evaluator(dataloader="@dataloader", handlers="@handlers", postprocessing="@postprocessing"),
+        "handlers": [_LOAD_WEIGHTS, *([] if predictions is None else [task.scoring()]),
+                     *([_PREDICT_QUALITY] if quality else []), _PROGRESS],
+        "evaluator": _case_evaluator(dataloader="@dataloader", handlers="@handlers", postprocessing="@postprocessing",
+                                     inferer="$@quality.watching(@inferer)" if quality else "@inferer"),
         "initialize": [_CHECK],
-        "run": ["$@evaluator.run()", *([] if predictions is None else [predictions])],
+        "run": ["$@evaluator.run()", *([] if predictions is None else [predictions]),
+                *(["$@quality.write(@failures.reasons)"] if quality else [])],
         "finalize": ["$@failures.finish()"],
-    }
+    }  # fmt: skip
 
 
 def evaluate_config(plan: Plan) -> Config:
@@ -48,10 +60,12 @@ def evaluate_config(plan: Plan) -> Config:
         "output_dir": "$@bundle_root + '/eval'",
         "weights": "$@ckpt_dir + '/model.pt'",
         "subset": "test",
+        "engine": plan.inference.engine,
         "failures": {"_target_": "pipeline.data.CaseFailures"},
         "scores": task.table(),
         **task.evaluation(),
         "cases": "$@split.select(@subset, @fold)",
+        "case_threads": _case_threads(plan),
         "validate::preprocessing": compose(*task.preprocessing("evaluation")),
         "validate::dataset": _surviving("@validate::preprocessing"),
         "validate::dataloader": {
@@ -81,13 +95,33 @@ def _surviving(transform: str) -> Config:
         "data": "@cases",
         "transform": transform,
         "failures": "@failures",
+        "case_threads": "@case_threads",
     }
+
+
+def _case_threads(plan: Plan, *, series: str | None = None) -> Config:
+    """What reads a case ahead and writes one behind."""
+    fits = {"_target_": "pipeline.workflows.ahead.FitsAhead", "channels": len(plan.data.channels)}
+    return {
+        "_target_": "pipeline.data.CaseThreads",
+        "cases": "@cases",
+        "failures": "@failures",
+        "fits": fits if series is None else {**fits, "series": series},
+    }
+
+
+def _behind(saving: list[Config]) -> list[Config]:
+    if not saving:
+        return []
+    transform = saving[0] if len(saving) == 1 else compose(*saving)
+    return [{"_target_": "pipeline.transforms.WriteBehind", "transform": transform, "case_threads": "@case_threads"}]
 
 
 def _case_evaluator(*, dataloader: str, handlers: str, postprocessing: str, inferer: str = "@inferer") -> Config:
     return {
         "_target_": "pipeline.handlers.CaseEvaluator",
         "failures": "@failures",
+        "case_threads": "@case_threads",
         "device": "@device",
         "val_data_loader": dataloader,
         "network": "@network",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.planning import Plan
 
-__all__ = ["Config", "compose", "dense_inferer", "labels", "network", "places", "streaming_inferer"]
+__all__ = ["Config", "compose", "dense_inferer", "fastest", "labels", "network", "places", "streaming_inferer"]
 
 Config = dict[str, Any]
 
@@ -40,10 +40,14 @@ def dense_inferer(plan: Plan) -> Config:
     return _autocast({"_target_": "SlidingWindowInferer", **_windows(plan)})
 
 
-def streaming_inferer(plan: Plan) -> Config:
+def streaming_inferer(plan: Plan, probabilities: str | None = None) -> Config:
     """The same windows, each averaged over the plan's mirror axes: label maps on the input's grid, in bounded memory.
 
     Each change of the grid that a plan can ask for has its way back in :mod:`pipeline.inferers.undoing`.
+
+    Args:
+        plan: of the bundle.
+        probabilities: a reference to the classes whose probabilities are written to ``output_dir``.
     """
     streaming: Config = {
         "_target_": "pipeline.inferers.StreamingInferer",
@@ -59,7 +63,14 @@ def streaming_inferer(plan: Plan) -> Config:
             "inferer": {"_target_": "SimpleInferer"},
             "axes": list(plan.inference.mirror_axes),
         }
-    return _autocast(streaming)
+    if probabilities is not None:
+        streaming["probabilities"] = {
+            "_target_": "pipeline.inferers.ProbabilityMaps",
+            "classes": probabilities,
+            "names": ["background", *(label.name for label in plan.labels)],
+            "folder": "@output_dir",
+        }
+    return fastest(streaming)
 
 
 def _windows(plan: Plan) -> Config:
@@ -69,6 +80,11 @@ def _windows(plan: Plan) -> Config:
         "overlap": plan.inference.overlap,
         "mode": "gaussian",
     }
+
+
+def fastest(inferer: Config) -> Config:
+    """An inferer of a finished network, with the engine that the config names."""
+    return {"_target_": "pipeline.inferers.FastestInferer", "inferer": inferer, "engine": "@engine"}
 
 
 def _autocast(inferer: Config) -> Config:

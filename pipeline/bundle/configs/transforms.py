@@ -23,7 +23,7 @@ def loading(plan: Plan, *, label: bool, series: str | None = None, untilt: str |
     reader: Config = {"_target_": _READER, **{key: value for key, value in given.items() if value is not None}}
     label = label and not _outlines(plan)  # those wait for the grid of a sound image, see checks
     if plan.dimensions == 3:  # noqa: PLR2004
-        if not label and plan.preprocessing.spacing_mm is not None:  # Spacingd makes float32 of any type
+        if series is not None and plan.preprocessing.spacing_mm is not None:  # Spacingd makes float32 of any type
             return [{**_load(["image"], {**reader, "compact": True}), "dtype": None}]
         return [_load(["image", "label"] if label else ["image"], reader if len(reader) > 1 else _READER)]
     reader |= {"dimensions": 2, "channels": len(plan.data.channels)}
