@@ -72,6 +72,9 @@ class Run(Phases):
 def medpipe(job: dict[str, Any]) -> dict[str, float]:
     """What ``medpipe segment`` does, from its first import on."""
     phases = Run()
+    from pipeline.cli.quick_import import import_monai
+
+    import_monai()
     import torch
 
     from pipeline.bundle import run_workflow

@@ -19,7 +19,7 @@ __all__ = ["Demand", "Step", "Sweep", "demand", "sweeps"]
 
 _BYTES = 4  # of a float32
 _BLOCK = 2**20  # values that are interpolated at a time, so that they stay in the processor's cache
-_TILE = 64  # voxels of the input along each axis, where classes without a chance are passed over
+_TILE = 128  # voxels of the input along each axis, where classes without a chance are passed over
 
 
 @dataclass(frozen=True)

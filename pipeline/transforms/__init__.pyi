@@ -1,5 +1,6 @@
 from .behind import WriteBehind
 from .checks import CheckImaged, CheckLabeld
+from .in_place import ScaleIntensityRanged
 from .intensity import Clahed, UnitRanged
 from .labels import LoadLabeld
 from .masks import DecodeMaskd
@@ -17,6 +18,7 @@ __all__ = [
     "LoadLabeld",
     "PictureReader",
     "SaveSegmentationd",
+    "ScaleIntensityRanged",
     "Spacing",
     "Spacingd",
     "UnitRanged",

@@ -8,15 +8,17 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from pipeline.data.mapped import HEADER_BYTES, MappedVolume
-from pipeline.dicom.reading.tilt import Shear
 from pipeline.errors import InputError
 from pipeline.writing import whole_file
+
+if TYPE_CHECKING:
+    from pipeline.dicom.reading.tilt import Shear
 
 __all__ = ["as_nifti", "check_names", "final_names", "on_acquired_slices", "taken_maps", "write_picture"]
 
@@ -108,6 +110,8 @@ def on_acquired_slices(volume: MappedVolume, shear: Shear) -> MappedVolume:
     Raises:
         InputError: there is no space.
     """
+    from pipeline.dicom.reading.tilt import Shear  # with highdicom, which takes long to import
+
     # Where each slice begins on the upright grid is told by a stack of single voxels with the same tilt.
     column = Shear(affine=shear.affine, size=(1, 1, shear.size[2]))
     begins = [column.to_acquired(places)[0, 0] for places in np.indices(column.upright_size)[:2]]

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,13 +73,14 @@ class Probe:
             began = time.perf_counter()
             inferer(noise, network)
             seconds = time.perf_counter() - began
+            settled, _ = resident_bytes()  # threads and compiled kernels stay
         finally:
             network.train(training)
             streaming.probabilities = maps
         # The high-water mark also knows the workspace of oneDNN, but only if it was reached just now.
         grown = max(tensors.peak if device.type == "cpu" else 0, after - base if after > before else 0)
         kept = math.prod(roi_size) * ((streaming.out_channels + 1) * _FLOAT + 1)
-        return cls(window_bytes=max(grown - kept, 0), window_seconds=seconds, base_bytes=base)
+        return cls(window_bytes=max(grown - kept, 0), window_seconds=seconds, base_bytes=max(base, settled))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,12 +233,11 @@ class MemoryLimit:
             return None
 
     def _probed(self, channels: int) -> Probe:
-        base = resident_bytes()[0]
         if self._probe is None:
             return_freed_memory()
             self._probe = Probe.of(self.inferer, self.network, channels=channels, device=self.device)
-            base = min(base, self._probe.base_bytes)
-        return Probe(window_bytes=self._probe.window_bytes, window_seconds=self._probe.window_seconds, base_bytes=base)
+            return self._probe
+        return replace(self._probe, base_bytes=min(resident_bytes()[0], self._probe.base_bytes))
 
 
 def streaming_inferer(inferer: Any) -> StreamingInferer:
@@ -271,7 +271,7 @@ def _loading_bytes(change: GridChange) -> float:
     image = voxels * change.voxel_bytes
     turned = 2 * image  # a copy with flipped axes
     resampled = image + seen * _FLOAT if change.resampled else 0
-    return max(turned, resampled, seen * _NORMALISED)
+    return max(turned, resampled, 2 * seen * _FLOAT if change.in_place else seen * _NORMALISED)  # a batch is a copy
 
 
 def _held_bytes(change: GridChange) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import itk
 import nibabel as nib
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from pipeline.dicom.reading.geometry import Stack
 from pipeline.dicom.reading.pixels import has_whole_values
 from pipeline.dicom.reading.tilt import Shear
 from pipeline.inferers.undoing import WayBack, way_back
+from pipeline.transforms import ScaleIntensityRanged
 
 __all__ = ["GridChange", "grid_change", "input_grid", "loaded_bytes"]
 
@@ -41,6 +41,7 @@ class GridChange:
         back: the way back.
         resampled: whether intensities are interpolated on the way.
         voxel_bytes: of the image as it is loaded.
+        in_place: whether its intensities are changed in its memory.
     """
 
     size: tuple[int, ...]
@@ -49,6 +50,7 @@ class GridChange:
     back: WayBack
     resampled: bool
     voxel_bytes: int = _FLOAT
+    in_place: bool = False
 
 
 def input_grid(
@@ -148,6 +150,7 @@ def grid_change(
         back=back,
         resampled=resampled,
         voxel_bytes=voxel_bytes,
+        in_place=any(isinstance(step, ScaleIntensityRanged) for step in preprocessing.transforms),
     )
 
 
@@ -159,6 +162,8 @@ def _upright_grid(stack: Stack) -> tuple[tuple[int, ...], np.ndarray]:
 
 
 def _itk_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    import itk  # large, and few inputs need it
+
     io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if io is None:
         raise ValueError(f"{path} is of no known format")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 from pipeline.bundle.configs.parts import Config, compose, dense_inferer, fastest, streaming_inferer
-from pipeline.bundle.configs.transforms import checks, geometry, intensities, loading
+from pipeline.bundle.configs.transforms import checks, geometry, in_place, intensities, loading
 from pipeline.planning import Plan
 from pipeline.planning.label_table import segment_arguments
 
@@ -106,7 +106,7 @@ class Segmentation(Task):
             *loading(plan, label=labelled, series=series, untilt=untilt),
             *checks(plan, label=labelled),
             *geometry(plan, moved),
-            *intensities(plan),
+            *(intensities(plan) if labelled else in_place(intensities(plan))),
         ]
 
     def split(self) -> Config:
