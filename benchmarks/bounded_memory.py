@@ -1,8 +1,7 @@
 """Peak memory and CPU seconds of sliding windows with many classes: MONAI's dense path against ``StreamingInferer``.
 
 ``python -m benchmarks.bounded_memory`` prints a Markdown table; every number comes from a process of its own, whose
-address space is limited. ``--whole-body`` labels 512 x 512 x 824 voxels with 118 classes in an address space of 2 GB,
-PyTorch included. The network is one 1x1x1 convolution, so that the seconds are those of everything else.
+address space is limited. The network is one 1x1x1 convolution, so that the seconds are those of everything else.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ WINDOW, OVERLAP = 64, 0.25
 CASES = [(3, 128, 128, 128), (30, 128, 128, 128), (118, 128, 128, 128), (3, 256, 256, 160), (30, 256, 256, 160),
          (118, 256, 256, 160)]  # fmt: skip
 LIMIT_GB = 6.0
-WHOLE_BODY, WHOLE_BODY_CLASSES, WHOLE_BODY_WINDOW, WHOLE_BODY_LIMIT_GB = (512, 512, 824), 118, 48, 2.0
 
 
 def peak_mb() -> float:
@@ -66,42 +64,6 @@ def measure(who: str, classes: int, size: tuple[int, ...]) -> dict[str, Any]:
     return {"seconds": seconds, "peak_mb": peak_mb(), "start_mb": start_mb, "checksum": checksum}
 
 
-def whole_body() -> dict[str, Any]:
-    """A CT from head to feet of 0.977 x 0.977 x 1 mm on a network's grid of 1.5 mm."""
-    import numpy as np
-    import torch
-    from monai.data import MetaTensor
-
-    from pipeline.inferers import StreamingInferer
-
-    spacing = np.array([0.977, 0.977, 1.0])
-    grid = tuple(int(n) for n in np.round((np.array(WHOLE_BODY) - 1) * spacing / 1.5 + 1))
-    # As Spacingd records it; the resampling itself would take most of the memory.
-    record = {"class": "SpatialResample", "orig_size": WHOLE_BODY,
-              "extra_info": {"src_affine": torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64)),
-                             "mode": "bilinear", "padding_mode": "border", "align_corners": False}}  # fmt: skip
-    affine = torch.diag(torch.tensor([1.5, 1.5, 1.5, 1.0], dtype=torch.float64))
-    torch.manual_seed(0)
-    image = MetaTensor(torch.rand(1, 1, *grid), affine=affine, applied_operations=[record])
-    network = torch.nn.Conv3d(1, WHOLE_BODY_CLASSES, 1)
-    inferer = StreamingInferer(
-        roi_size=(WHOLE_BODY_WINDOW,) * 3,
-        overlap=OVERLAP,
-        mode="gaussian",
-        out_channels=WHOLE_BODY_CLASSES,
-        max_slab_mb=300.0,
-    )
-    start_mb, began = peak_mb(), time.process_time()
-    result = inferer(image, network)
-    return {
-        "seconds": time.process_time() - began,
-        "peak_mb": peak_mb(),
-        "start_mb": start_mb,
-        "network grid": grid,
-        "shape": tuple(result.shape),
-    }
-
-
 def limited(gigabytes: float) -> None:
     """Let this process have no more address space than that."""
     size = int(gigabytes * 1e9)
@@ -138,7 +100,6 @@ def table() -> None:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--whole-body", action="store_true")
     parser.add_argument("--one", nargs=5, metavar=("WHO", "CLASSES", "X", "Y", "Z"), help="a single process")
     options = parser.parse_args()
     if options.one:
@@ -146,9 +107,6 @@ def main() -> None:
         who, *numbers = options.one
         classes, *size = map(int, numbers)
         print(json.dumps(measure(who, classes, tuple(size))))
-    elif options.whole_body:
-        limited(WHOLE_BODY_LIMIT_GB)
-        print(json.dumps(whole_body()))
     else:
         table()
 

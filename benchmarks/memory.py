@@ -1,15 +1,12 @@
 """Peak memory of sliding windows for many classes, over sizes up to 512 x 512 x 300: ``python -m benchmarks.memory``.
 
 Wraps ``benchmarks.bounded_memory``: MONAI's dense path against ``StreamingInferer``, with a network of one 1x1x1
-convolution, each number from a process of its own; and its ``--whole-body``.
+convolution, each number from a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from typing import Any
 
 from benchmarks.bounded_memory import LIMIT_GB, apart
@@ -35,25 +32,11 @@ def row(size: str, classes: int, given_up: set[int]) -> str:
     return f"| {' | '.join([size.replace('x', ' x '), str(classes), *peaks, *seconds, same])} |"
 
 
-def whole_body() -> str:
-    """What ``benchmarks.bounded_memory --whole-body`` says."""
-    command = [sys.executable, "-m", "benchmarks.bounded_memory", "--whole-body"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    lines = done.stdout.strip().splitlines()
-    try:
-        result = json.loads(lines[-1])
-    except ValueError:
-        return "\n".join(lines)
-    told = (f"{name} {value:.1f}" if isinstance(value, float) else f"{name} {value}" for name, value in result.items())
-    return ", ".join(told).replace("_", " ")
-
-
 def main() -> None:
     """Print the table and a sentence."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), help="voxels, such as 512x512x300; smallest first")
     parser.add_argument("--classes", nargs="+", type=int, default=list(CLASSES), help="background included")
-    parser.add_argument("--no-whole-body", action="store_true", help="leave the largest volume out")
     options = parser.parse_args()
     print(
         f"Each process has an address space of {LIMIT_GB:g} GB; the peak is its resident memory, PyTorch's included.\n"
@@ -63,8 +46,6 @@ def main() -> None:
     for size in options.sizes:
         for classes in options.classes:
             print(row(size, classes, given_up), flush=True)
-    if not options.no_whole_body:
-        print(f"\n512 x 512 x 824 voxels and 118 classes in an address space of 2 GB: {whole_body()}.")
 
 
 if __name__ == "__main__":
