@@ -7,10 +7,11 @@ import sys
 
 __all__ = ["keep_freed_memory", "return_freed_memory"]
 
-# mallopt(3) of glibc, what to keep (a GiB, or blocks of that size), and its own default.
+# mallopt(3) of glibc, and what to keep: a GiB, or blocks of that size; where memory is short a few of the blocks that
+# labels are made in, because the kernel would zero the pages of each anew.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
-_DEFAULT_BYTES = 128 * 1024
+_KEPT_OF_LITTLE_BYTES = 2**24
 
 
 def keep_freed_memory() -> bool:
@@ -26,8 +27,8 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> None:
-    """Tell glibc to give freed blocks back to the system: the opposite, for runs that must keep to a limit."""
-    if _set_thresholds(_DEFAULT_BYTES):
+    """Tell glibc to give freed blocks over 16 MiB back to the system, for runs that must keep to a limit."""
+    if _set_thresholds(_KEPT_OF_LITTLE_BYTES):
         ctypes.CDLL(None).malloc_trim(0)
 
 
