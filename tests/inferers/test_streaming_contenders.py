@@ -56,6 +56,7 @@ def test_labels_are_those_of_all_classes(crop: Any, noise: float, monkeypatch: p
     (case,) = decollate_batch({**batch, "pred": logits})
     expected = Invertd("pred", steps, "image", nearest_interp=False)(case)["pred"].argmax(dim=0)
 
+    monkeypatch.setattr("pipeline.inferers.sweep._TILE", 32)
     shown: list[int] = []
     show = HighestLogit.show
     monkeypatch.setattr(
@@ -74,7 +75,7 @@ def test_labels_are_those_of_all_classes(crop: Any, noise: float, monkeypatch: p
     assert float(wrong.float().mean()) <= 1e-5
     assert len(expected.unique()) > 10 or crop
     if not noise:
-        assert sum(chosen) <= 0.7 * CLASSES * len(chosen)
+        assert sum(chosen) <= 0.6 * CLASSES * len(chosen)
     assert sum(shown) == sum(chosen)
 
 
