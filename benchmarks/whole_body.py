@@ -71,9 +71,7 @@ def limited(command: list[str], limit_gb: float) -> tuple[str, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     # With more threads the same memory is needed and, for their stacks and heaps, some more address space.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, preexec_fn=limit
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, preexec_fn=limit)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])

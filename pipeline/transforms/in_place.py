@@ -35,5 +35,6 @@ class ScaleIntensityRanged(monai.transforms.ScaleIntensityRanged):  # type: igno
 def _by_blocks(image: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Change an image (C, X, ...) some slices of its first spatial axis at a time."""
     slices = max(_BLOCK * image.shape[1] // max(image.numel(), 1), 1)
-    for part in image.split(slices, dim=1):
+    for start in range(0, image.shape[1], slices):
+        part = image[:, start : start + slices]
         part.copy_(change(part))
