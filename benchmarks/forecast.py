@@ -19,37 +19,30 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bounded_memory import peak_mb
+from benchmarks.random_bundle import write_random_bundle
 
 # Classes and voxels.
 CASES: list[tuple[int, tuple[int, ...]]] = [(3, (512, 512, 60)), (3, (512, 512, 200)), (30, (256, 256, 200))]
 LIMIT_GB = 64.0
-_PLAN = Path("pipeline/workflows/demo_plan.yaml")
 
 
 def write_bundle(folder: Path, classes: int) -> Path:
     """A bundle for that many classes, background included, at 1.5 mm, with windows of 64 voxels."""
-    import torch
-    import yaml
-    from monai.bundle import ConfigParser
-
-    import pipeline
-    from pipeline.bundle import build_bundle
-
-    plan = yaml.safe_load((Path(pipeline.__file__).parents[1] / _PLAN).read_text())
-    plan["name"] = f"many{classes}_segmentation"
-    plan["labels"] = [{"value": value, "name": f"label {value}"} for value in range(1, classes)]
-    plan["preprocessing"].update(spacing_mm=[1.5, 1.5, 1.5], window=[64, 64, 64])
-    plan["network"] = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1,
-                       "out_channels": classes, "channels": [4, 8], "strides": [2]}  # fmt: skip
-    plan["inference"] = {"overlap": 0.25, "window_batch": 2}
-    bundle = folder / str(plan["name"])
-    (bundle / "models").mkdir(parents=True)
-    (bundle / "plan.yaml").write_text(yaml.safe_dump(plan))
-    build_bundle(bundle)
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.json"))
-    torch.save(parser.get_parsed_content("network_def").state_dict(), bundle / "models" / "model.pt")
-    return bundle
+    return write_random_bundle(
+        folder,
+        f"many{classes}_segmentation",
+        classes=classes,
+        preprocessing={"spacing_mm": [1.5] * 3, "window": [64] * 3},
+        network={
+            "_target_": "monai.networks.nets.UNet",
+            "spatial_dims": 3,
+            "in_channels": 1,
+            "out_channels": classes,
+            "channels": [4, 8],
+            "strides": [2],
+        },
+        inference={"overlap": 0.25, "window_batch": 2},
+    )
 
 
 def write_volume(path: Path, size: tuple[int, ...]) -> Path:

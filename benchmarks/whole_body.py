@@ -19,35 +19,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.random_bundle import write_random_bundle
+
 CLASSES, PLANE, SLICES, WINDOW = 118, (512, 512), 824, 64
 LIMIT_GB, FORECAST_GB = 2.0, 1.9  # what the process may have, and what it is told to keep to
-_PLAN = Path(__file__).resolve().parents[1] / "pipeline" / "workflows" / "demo_plan.yaml"
 
 
 def write_bundle(folder: Path) -> Path:
     """A bundle with random weights for 1.5 mm."""
-    import torch
-    import yaml
-    from monai.bundle import ConfigParser
-
-    from pipeline.bundle import build_bundle
-
-    plan = yaml.safe_load(_PLAN.read_text(encoding="utf-8"))
-    plan["name"] = "whole_body_segmentation"
-    plan["labels"] = [{"value": value, "name": f"label {value}"} for value in range(1, CLASSES)]
-    plan["preprocessing"].update(spacing_mm=[1.5] * 3, window=[WINDOW] * 3)
-    plan["network"] = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": CLASSES, "kernel_size": 3,
-                       "padding": 1}  # fmt: skip
-    plan["inference"] = {"overlap": 0.25}
-    bundle = folder / str(plan["name"])
-    (bundle / "models").mkdir(parents=True)
-    (bundle / "plan.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
-    build_bundle(bundle)
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.json"))
-    torch.manual_seed(0)
-    torch.save(parser.get_parsed_content("network_def").state_dict(), bundle / "models" / "model.pt")
-    return bundle
+    return write_random_bundle(
+        folder,
+        "whole_body_segmentation",
+        classes=CLASSES,
+        preprocessing={"spacing_mm": [1.5] * 3, "window": [WINDOW] * 3},
+        network={
+            "_target_": "torch.nn.Conv3d",
+            "in_channels": 1,
+            "out_channels": CLASSES,
+            "kernel_size": 3,
+            "padding": 1,
+        },
+        inference={"overlap": 0.25},
+    )
 
 
 def write_volume(path: Path, slices: int) -> Path:

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.random_bundle import write_random_bundle
 from benchmarks.whole_pipeline_tables import page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,6 @@ FILTERS = (32, 64, 128, 256)  # nnU-Net begins with 32, too
 VOXEL_MM, TILT_DEGREES = (0.8, 0.8, 1.5), 7.0
 WINDOW, OVERLAP, SPACING, CLIP, MEAN, DEVIATION = 96, 0.5, 1.5, (-800.0, 800.0), 0.0, 300.0
 COMMON = {"window": WINDOW, "overlap": OVERLAP, "spacing": SPACING, "clip": CLIP, "mean": MEAN, "deviation": DEVIATION}
-_PLAN = ROOT / "pipeline" / "workflows" / "demo_plan.yaml"
 
 
 def network_arguments(classes: int, filters: Sequence[int]) -> dict[str, Any]:
@@ -51,31 +51,18 @@ def network_arguments(classes: int, filters: Sequence[int]) -> dict[str, Any]:
 
 def write_bundle(folder: Path, classes: int, filters: Sequence[int]) -> Path:
     """A medpipe bundle with random weights."""
-    import torch
-    import yaml
-    from monai.bundle import ConfigParser
-
-    from pipeline.bundle import build_bundle
-
-    plan = yaml.safe_load(_PLAN.read_text(encoding="utf-8"))
-    plan["name"] = f"random{classes}_segmentation"
-    plan["labels"] = [{"value": value, "name": f"label {value}"} for value in range(1, classes)]
-    plan["preprocessing"].update(
-        spacing_mm=[SPACING] * 3,
-        window=[WINDOW] * 3,
-        normalization={"kind": "fixed", "mean": MEAN, "deviation": DEVIATION, "clip": list(CLIP)},
+    return write_random_bundle(
+        folder,
+        f"random{classes}_segmentation",
+        classes=classes,
+        preprocessing={
+            "spacing_mm": [SPACING] * 3,
+            "window": [WINDOW] * 3,
+            "normalization": {"kind": "fixed", "mean": MEAN, "deviation": DEVIATION, "clip": list(CLIP)},
+        },
+        network={"_target_": "monai.networks.nets.DynUNet", **network_arguments(classes, filters)},
+        inference={"overlap": OVERLAP},
     )
-    plan["network"] = {"_target_": "monai.networks.nets.DynUNet", **network_arguments(classes, filters)}
-    plan["inference"] = {"overlap": OVERLAP}
-    bundle = folder / str(plan["name"])
-    (bundle / "models").mkdir(parents=True)
-    (bundle / "plan.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
-    build_bundle(bundle)
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.json"))
-    torch.manual_seed(0)
-    torch.save(parser.get_parsed_content("network_def").state_dict(), bundle / "models" / "model.pt")
-    return bundle
 
 
 def write_volume(path: Path, size: tuple[int, ...]) -> Path:

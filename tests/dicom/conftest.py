@@ -5,9 +5,15 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import torch
+import yaml
+from dicom_altered.slices import STEP_MM
+from dicom_altered.tilted import LEVEL
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
+import pipeline.workflows.demo as demo_workflow
+from pipeline.bundle import build_bundle
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 
 
@@ -103,3 +109,24 @@ def write_rtstruct():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def threshold(tmp_path_factory) -> Path:
+    """A bundle whose network is a threshold: the output for the ball is 0 where the value is at its border."""
+    folder = tmp_path_factory.mktemp("bundles") / "phantom_ct_segmentation"
+    content = yaml.safe_load(Path(demo_workflow.__file__).with_name("demo_plan.yaml").read_text())
+    content["labels"] = [{"value": 1, "name": "GTV"}]
+    content["preprocessing"].update(
+        spacing_mm=[1.0, 1.0, STEP_MM],
+        window=[32, 32, 16],
+        normalization={"kind": "ct_window", "center_hu": LEVEL, "width_hu": 200},
+    )
+    content["network"] = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 2, "kernel_size": 1}
+    folder.mkdir()
+    (folder / "plan.yaml").write_text(yaml.safe_dump(content))
+    build_bundle(folder)
+    (folder / "models").mkdir(exist_ok=True)
+    weights = {"weight": torch.tensor([0.0, 8.0]).reshape(2, 1, 1, 1, 1), "bias": torch.tensor([0.0, -4.0])}
+    torch.save(weights, folder / "models" / "model.pt")
+    return folder

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
+from dicom_altered.changes import move, set_to
 from pydicom.uid import RLELossless
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
@@ -25,22 +26,6 @@ def refusal(folder) -> str:
     assert "Phantom^" not in text
     assert "PHANTOM7" not in text
     return text
-
-
-def set_to(**values):
-    def change(dataset, _index):
-        for keyword, value in values.items():
-            if value is None:
-                delattr(dataset, keyword)
-            else:
-                setattr(dataset, keyword, value)
-
-    return change
-
-
-def move(dataset, *, x=0.0, z=0.0) -> None:
-    at = dataset.ImagePositionPatient
-    dataset.ImagePositionPatient = [f"{float(at[0]) + x:.6f}", at[1], f"{float(at[2]) + z:.6f}"]
 
 
 def test_missing_slice(study):

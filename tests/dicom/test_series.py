@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from dicom_altered.changes import move, set_to
 from pydicom.uid import RLELossless, generate_uid
 
 from pipeline.dicom import Series, choose, load, ras_affine, scan
@@ -23,22 +24,6 @@ def same_as_highdicom(volume, datasets, rtol=0.0) -> None:
     np.testing.assert_allclose(volume.affine, reference.affine, rtol=0, atol=1e-6)
     np.testing.assert_allclose(volume.array, reference.array, rtol=rtol, atol=rtol)
     assert volume.array.dtype == np.float32
-
-
-def set_to(**values):
-    def change(dataset, _index):
-        for keyword, value in values.items():
-            if value is None:
-                delattr(dataset, keyword)
-            else:
-                setattr(dataset, keyword, value)
-
-    return change
-
-
-def move(dataset, *, x=0.0, z=0.0) -> None:
-    at = dataset.ImagePositionPatient
-    dataset.ImagePositionPatient = [f"{float(at[0]) + x:.6f}", at[1], f"{float(at[2]) + z:.6f}"]
 
 
 # Real series

@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-import torch
-import yaml
-from dicom_altered.slices import STEP_MM
-from dicom_altered.tilted import KINDS, LEVEL, ball, in_order, middle, name, pixel_places, voxel_places
+from dicom_altered.tilted import KINDS, ball, in_order, middle, name, pixel_places, voxel_places
 from monai.transforms import LoadImage
 
-import pipeline.workflows.demo as demo_workflow
-from pipeline.bundle import build_bundle
 from pipeline.transforms import CaseReader
 from pipeline.workflows.grids import input_grid
 from pipeline.workflows.segment import segment
-
-
-@pytest.fixture(scope="module")
-def threshold(tmp_path_factory) -> Path:
-    """A bundle whose network's logit is 0 where the value is at the ball's border."""
-    folder = tmp_path_factory.mktemp("bundles") / "phantom_ct_segmentation"
-    content = yaml.safe_load(Path(demo_workflow.__file__).with_name("demo_plan.yaml").read_text())
-    content["labels"] = [{"value": 1, "name": "GTV"}]
-    normalization = {"kind": "ct_window", "center_hu": LEVEL, "width_hu": 200}
-    content["preprocessing"].update(spacing_mm=[1.0, 1.0, STEP_MM], window=[32, 32, 16], normalization=normalization)
-    content["network"] = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 2, "kernel_size": 1}
-    folder.mkdir()
-    (folder / "plan.yaml").write_text(yaml.safe_dump(content))
-    build_bundle(folder)
-    (folder / "models").mkdir(exist_ok=True)
-    weights = {"weight": torch.tensor([0.0, 8.0]).reshape(2, 1, 1, 1, 1), "bias": torch.tensor([0.0, -4.0])}
-    torch.save(weights, folder / "models" / "model.pt")
-    return folder
 
 
 @pytest.mark.parametrize("kind", [KINDS[1], KINDS[3], KINDS[6]], ids=name)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import highdicom
 import nibabel
 import numpy as np
 import pytest
-import torch
-import yaml
-from dicom_altered.slices import STEP_MM, write
+from dicom_altered.slices import write
 from dicom_altered.tilted import (
     BALL_MM,
     COUNT,
     KINDS,
-    LEVEL,
     Tilted,
     ball,
     dice,
@@ -29,8 +27,6 @@ from dicom_altered.tilted import (
 from dicom_altered.truth import directions, place
 from monai.transforms import LoadImaged
 
-import pipeline.workflows.demo as demo_workflow
-from pipeline.bundle import build_bundle
 from pipeline.errors import InputError
 from pipeline.transforms import CaseReader, CheckLabeld, LoadLabeld
 from pipeline.workflows.apply import open_inference
@@ -65,31 +61,6 @@ def test_contours_are_filled_on_the_upright_grid(kind, tmp_path, write_rtstruct)
     places = voxel_places(case["image"].affine.numpy(), mask.shape)
     assert dice(mask, np.linalg.norm(places - center, axis=-1) <= BALL_MM) > 0.99
     assert np.linalg.norm(places[mask].mean(axis=0) - center) < 0.1
-
-
-def bundle_of_a_threshold(folder: Path) -> Path:
-    """A bundle whose network is a threshold: the output for the ball is 0 where the value is at its border."""
-    content = yaml.safe_load(Path(demo_workflow.__file__).with_name("demo_plan.yaml").read_text())
-    content["labels"] = content["labels"][:1]
-    content["labels"][0]["name"] = "GTV"
-    content["preprocessing"].update(
-        spacing_mm=[1.0, 1.0, STEP_MM],
-        window=[32, 32, 16],
-        normalization={"kind": "ct_window", "center_hu": LEVEL, "width_hu": 200},
-    )
-    content["network"] = {"_target_": "torch.nn.Conv3d", "in_channels": 1, "out_channels": 2, "kernel_size": 1}
-    folder.mkdir()
-    (folder / "plan.yaml").write_text(yaml.safe_dump(content))
-    build_bundle(folder)
-    (folder / "models").mkdir(exist_ok=True)
-    weights = {"weight": torch.tensor([0.0, 8.0]).reshape(2, 1, 1, 1, 1), "bias": torch.tensor([0.0, -4.0])}
-    torch.save(weights, folder / "models" / "model.pt")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def threshold(tmp_path_factory) -> Path:
-    return bundle_of_a_threshold(tmp_path_factory.mktemp("bundles") / "phantom_ct_segmentation")
 
 
 @pytest.mark.parametrize("kind", [KINDS[1], KINDS[3], KINDS[6]], ids=name)
@@ -129,7 +100,7 @@ def test_a_run_refuses_a_tilt_by_default(threshold, tmp_path):
 
 
 def test_a_foreign_bundle_runs_without_untilt_and_refuses_it(threshold, tmp_path):
-    foreign = bundle_of_a_threshold(tmp_path / "foreign_segmentation")
+    foreign = shutil.copytree(threshold, tmp_path / "foreign_segmentation")
     file = foreign / "configs" / "inference.json"
     config = json.loads(file.read_text())
     del config["untilt"], config["preprocessing"]["transforms"][0]["reader"]["untilt"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from reports.chromium import Chromium, find_chromium
+from reports.contrast import GROUND, luminance, text_contrasts
 
 from pipeline.evaluation import ScoreTable
 from pipeline.reports.html import ViewedCase, write_report
@@ -309,52 +310,26 @@ def test_the_table_is_sorted_filtered_and_shown_by_label(page: Chromium) -> None
     assert set(page.js(hidden)) == {False}
 
 
-def _luminance(colour: str) -> float:
-    """Relative luminance (WCAG 2.2) of ``rgb(r, g, b)``."""
-    values = np.array([float(n) for n in colour[colour.index("(") + 1 : -1].split(",")[:3]]) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-TEXTS = """[...document.querySelectorAll(`h1, h2, h3, p, a, th, td, button, label, summary, dt, dd, .kind, .score,
-  .prose, figcaption, .unit, .better, text`)].filter(e => !e.closest('.screen') && e.getClientRects().length).map(e => {
-  const seen = [];
-  for (let n = e; n; n = n.parentElement) {
-    const ground = getComputedStyle(n).backgroundColor;
-    if (!ground.endsWith(', 0)')) { seen.push(ground); break; }
-  }
-  const style = getComputedStyle(e);
-  return [e.tagName + '.' + e.getAttribute('class'), e.tagName === 'text' ? style.fill : style.color, seen[0]];
-})"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_the_contrast_of_wcag_aa(page: Chromium, scheme: str) -> None:
     page.prefer(scheme)
-    page.js("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    page.frame()
-    found = page.js(TEXTS)
+    found = text_contrasts(page)
     assert len(found) > 300
-    ratios = {}
-    for name, ink, ground in found:
-        a, b = sorted((_luminance(ink), _luminance(ground)), reverse=True)
-        ratios[name, ink, ground] = (a + 0.05) / (b + 0.05)
-    assert {key: ratio for key, ratio in ratios.items() if ratio < 4.5} == {}
-    assert (_luminance(page.js("getComputedStyle(document.body).backgroundColor")) < 0.05) == (scheme == "dark")
+    assert {key: ratio for key, ratio in found if ratio < 4.5} == {}
+    assert (luminance(page.js(GROUND)) < 0.05) == (scheme == "dark")
 
 
 def test_the_theme_is_the_systems_until_the_button_is_pressed(page: Chromium) -> None:
-    ground = "getComputedStyle(document.body).backgroundColor"
-    light = page.js(ground)
+    light = page.js(GROUND)
     x, y = _middle(page, "#theme")
     page.click(x, y)
-    dark = page.js(ground)
-    assert _luminance(dark) < 0.05 < _luminance(light)
+    dark = page.js(GROUND)
+    assert luminance(dark) < 0.05 < luminance(light)
     page.click(x, y)
-    assert page.js(ground) == light
+    assert page.js(GROUND) == light
     page.js("delete document.documentElement.dataset.theme")
     page.prefer("dark")
-    assert page.js(ground) == dark
+    assert page.js(GROUND) == dark
 
 
 def test_a_screen_reader_finds_a_name_for_everything(page: Chromium) -> None:

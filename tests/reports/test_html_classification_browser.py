@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from reports.chromium import Chromium, find_chromium
+from reports.contrast import GROUND, luminance, text_contrasts
 from reports.scored_pages import HOSTILE, scored_page
 
 
@@ -102,38 +102,13 @@ def test_a_case_leads_to_its_picture(page: Chromium) -> None:
     assert page.js("document.querySelector('figure:target h3').textContent") == HOSTILE
 
 
-def _luminance(colour: str) -> float:
-    """Relative luminance (WCAG 2.2) of ``rgb(r, g, b)`` and of ``color(srgb r g b)``."""
-    numbers = re.findall(r"[\d.]+(?:e-?\d+)?", colour)[:3]
-    values = np.array([float(n) for n in numbers]) / (1 if colour.startswith("color") else 255)
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-TEXTS = """[...document.querySelectorAll(`h1, h2, h3, p, a, th, td, td span, td b, button, label, summary, dt, dd,
-  .prose, figcaption, caption, .unit, .better, text`)].filter(e => e.getClientRects().length).map(e => {
-  const seen = [];
-  for (let n = e; n; n = n.parentElement) {
-    const ground = getComputedStyle(n).backgroundColor;
-    if (!ground.endsWith(', 0)')) { seen.push(ground); break; }
-  }
-  const style = getComputedStyle(e);
-  return [e.tagName + '.' + e.getAttribute('class'), e.tagName === 'text' ? style.fill : style.color, seen[0]];
-})"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_the_contrast_of_wcag_aa(page: Chromium, scheme: str) -> None:
     page.prefer(scheme)
-    page.js("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    page.frame()
-    ratios = {}
-    for name, ink, ground in page.js(TEXTS):
-        a, b = sorted((_luminance(ink), _luminance(ground)), reverse=True)
-        ratios[name, ink, ground] = (a + 0.05) / (b + 0.05)
+    ratios = dict(text_contrasts(page))
     assert len({ground for _, _, ground in ratios}) > 6, "the cells of the confusion matrix are among them"
     assert {key: ratio for key, ratio in ratios.items() if ratio < 4.5} == {}
-    assert (_luminance(page.js("getComputedStyle(document.body).backgroundColor")) < 0.05) == (scheme == "dark")
+    assert (luminance(page.js(GROUND)) < 0.05) == (scheme == "dark")
 
 
 def test_a_screen_reader_finds_a_name_for_everything(page: Chromium) -> None:

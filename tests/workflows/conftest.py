@@ -112,3 +112,18 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
     build_bundle(made.bundle)
     train(made.bundle, data=root / "data")
     return made
+
+
+@pytest.fixture
+def phantom() -> Phantom:
+    return make_phantom(7, shape=(24, 20, 9), spacing_mm=(4.0, 4.5, 5.0))
+
+
+@pytest.fixture
+def series(phantom: Phantom, tmp_path: Path) -> Path:
+    return write_phantom_dicom(phantom, tmp_path / "series")
+
+
+@pytest.fixture
+def label_map(phantom: Phantom, tmp_path: Path) -> Path:
+    return write_phantom_labels(phantom, tmp_path / "labels.nii.gz")

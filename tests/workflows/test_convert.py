@@ -12,26 +12,10 @@ import SimpleITK
 from dicom_altered import tilted
 from dicom_altered.series import KINDS
 
-from pipeline.data.phantoms import make_phantom, write_phantom_dicom, write_phantom_labels
 from pipeline.dicom import DicomSeriesReader
 from pipeline.errors import InputError
 from pipeline.transforms import CaseReader
 from pipeline.workflows.convert import convert
-
-
-@pytest.fixture
-def phantom():
-    return make_phantom(7, shape=(24, 20, 9), spacing_mm=(4.0, 4.5, 5.0))
-
-
-@pytest.fixture
-def series(phantom, tmp_path):
-    return write_phantom_dicom(phantom, tmp_path / "series")
-
-
-@pytest.fixture
-def label_map(phantom, tmp_path):
-    return write_phantom_labels(phantom, tmp_path / "labels.nii.gz")
 
 
 def table(path, content):

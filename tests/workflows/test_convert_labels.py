@@ -14,24 +14,9 @@ import SimpleITK
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, RTStructureSetStorage, generate_uid
 
-from pipeline.data.phantoms import make_phantom, write_phantom_dicom, write_phantom_labels
+from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
 from pipeline.workflows.convert import convert
-
-
-@pytest.fixture
-def phantom():
-    return make_phantom(7, shape=(24, 20, 9), spacing_mm=(4.0, 4.5, 5.0))
-
-
-@pytest.fixture
-def series(phantom, tmp_path):
-    return write_phantom_dicom(phantom, tmp_path / "series")
-
-
-@pytest.fixture
-def label_map(phantom, tmp_path):
-    return write_phantom_labels(phantom, tmp_path / "labels.nii.gz")
 
 
 def table(path, content):

@@ -35,6 +35,15 @@ def cited(paragraphs: Iterable[str], references: Mapping[str, str]) -> str:
     return f"{text}\n\nReferences\n{listed}"
 
 
+def bundle_text(summary: Mapping[str, Any]) -> str:
+    """The sentence that names the bundle, its version and its weights; nothing where no bundle is known."""
+    if not summary.get("bundle"):
+        return ""
+    released = f", version {summary['bundle_version']}" if summary.get("bundle_version") else ""
+    weights = f", weights SHA-256 {summary['weights_sha256']}" if summary.get("weights_sha256") else ""
+    return f" They were made by the MONAI bundle {summary['bundle']}{released}{weights}."
+
+
 def software_text(summary: Mapping[str, Any], packages: Sequence[str]) -> str:
     """With what it was computed, and the versions of the packages that are installed."""
     made = summary.get("medpipe") or pipeline.__version__

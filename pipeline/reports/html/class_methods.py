@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.reports.html.citing import EFRON, cited, counted, joined, software_text
+from pipeline.reports.html.citing import EFRON, bundle_text, cited, counted, joined, software_text
 
 __all__ = ["class_methods_text"]
 
@@ -46,15 +46,12 @@ def class_methods_text(summary: Mapping[str, Any], *, maps: bool) -> str:
 
 
 def _data(summary: Mapping[str, Any]) -> str:
-    subset, bundle = summary.get("subset"), summary.get("bundle")
+    subset = summary.get("subset")
     classes = [f"{name} ({count})" for name, count in summary["classes"].items()]
     text = f"Classifications of {counted(summary['with_reference'], 'case')} with a reference"
     text += f" (subset: {subset})" if subset else ""
     text += f" were compared with it; {counted(summary['patients'], 'patient')}. Cases by class: {joined(classes)}."
-    if bundle:
-        released = f", version {summary['bundle_version']}" if summary.get("bundle_version") else ""
-        weights = f", weights SHA-256 {summary['weights_sha256']}" if summary.get("weights_sha256") else ""
-        text += f" They were made by the MONAI bundle {bundle}{released}{weights}."
+    text += bundle_text(summary)
     missing = len(summary.get("missing") or {})
     if missing:
         text += (

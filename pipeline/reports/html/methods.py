@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.reports.html.citing import EFRON, cited, counted, joined, software_text
+from pipeline.reports.html.citing import EFRON, bundle_text, cited, counted, joined, software_text
 from pipeline.reports.html.wording import heading
 
 __all__ = ["methods_text"]
@@ -46,14 +46,11 @@ def methods_text(summary: Mapping[str, Any]) -> str:
 def _data(summary: Mapping[str, Any]) -> str:
     labels = list(summary.get("labels", {}).values())
     cases, patients = summary.get("cases", 0), summary.get("patients", 0)
-    subset, bundle = summary.get("subset"), summary.get("bundle")
+    subset = summary.get("subset")
     text = f"Segmentations of {counted(cases, 'case')} of {counted(patients, 'patient')}"
     text += f" (subset: {subset})" if subset else ""
     text += f" were compared with the reference for {counted(len(labels), 'label')}: {joined(labels)}."
-    if bundle:
-        released = f", version {summary['bundle_version']}" if summary.get("bundle_version") else ""
-        weights = f", weights SHA-256 {summary['weights_sha256']}" if summary.get("weights_sha256") else ""
-        text += f" They were made by the MONAI bundle {bundle}{released}{weights}."
+    text += bundle_text(summary)
     missing, unscored = len(summary.get("missing") or {}), len(summary.get("unscored") or {})
     if missing:
         text += (
