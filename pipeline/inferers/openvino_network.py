@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        return openvino.Core().compile_model(model, "CPU", options).create_infer_request().infer
+        return _core().compile_model(model, "CPU", options).create_infer_request().infer
 
     def _convert(self, openvino: Any, window: torch.Tensor) -> Any:
         with torch.no_grad(), warnings.catch_warnings():
@@ -85,6 +86,16 @@ class OpenVinoNetwork:
             trace: Any = torch.jit.trace
             traced = trace(self.network, window, check_trace=False, strict=False)
             return openvino.convert_model(traced, input=list(window.shape))
+
+
+@cache
+def _core() -> Any:
+    """One for the whole process: when a second one goes, the stack on which signals are handled goes with it.
+
+    OpenVINO's plugin for processors sets ``sigaltstack(2)``, of which there is one a thread, and frees that memory with
+    its core. Python handles signals on that stack, so that an interrupt would end in a segmentation fault.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

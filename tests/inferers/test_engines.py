@@ -207,6 +207,25 @@ def test_openvino_tells_nobody_that_it_is_used(openvino: None, tmp_path: Path) -
     assert not (tmp_path / "intel").exists()
 
 
+def test_an_interrupt_is_one_after_openvino_too(openvino: None) -> None:
+    code = (
+        "import gc, signal, torch\n"
+        "from pipeline.inferers import FastestInferer; from monai.inferers import SimpleInferer\n"
+        "kept = []\n"
+        "for _ in range(4):\n"
+        "    kept = [*kept[-1:], FastestInferer(SimpleInferer(), engine='openvino')]\n"
+        "    kept[-1](torch.ones(1, 1, 4, 4), torch.nn.Conv2d(1, 1, 1).eval())\n"
+        "kept.clear(); gc.collect(); blocks = [bytearray(2**14) for _ in range(1000)]\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout.splitlines()[-1:], done.returncode) == (["interrupted"], 0), done.stderr
+
+
 class _Engines:
     """Stands in for the engines: each adds its own disturbance to the logits, and takes the time that it is told to."""
 
