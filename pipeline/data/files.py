@@ -119,7 +119,7 @@ _CURE = "Give a file, a folder of files, a DICOM series folder or a folder of th
 
 
 def existing_path(dataset_dir: str | Path | None) -> Path:
-    """The path that the user gave.
+    """The path that the user gave, absolute: to load its library ITK changes the working directory of all threads.
 
     Raises:
         InputError: none is given, or nothing is there.
@@ -129,7 +129,7 @@ def existing_path(dataset_dir: str | Path | None) -> Path:
     root = Path(dataset_dir).expanduser()
     if not root.exists():
         raise InputError("no such file or folder", where=root, cure="Check the path given as dataset_dir")
-    return root
+    return root.absolute()
 
 
 def is_image(path: Path) -> bool:

@@ -74,7 +74,7 @@ class DataSplit:
         multi_label: bool = False,
         modality: str | None = None,
     ) -> None:
-        self.root = Path(dataset_dir or "").expanduser()
+        self.root = Path(dataset_dir or "").expanduser().absolute()
         self.datalist_file = Path(datalist_file)
         self.test_fraction, self.folds, self.seed = test_fraction, folds, seed
         self._pattern = re.compile(patient_pattern) if patient_pattern else None

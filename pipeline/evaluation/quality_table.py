@@ -32,7 +32,7 @@ class QualityTable:
     """
 
     def __init__(self, *, weights: str | Path, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(folder).expanduser().absolute()
         self.cases: dict[str, PredictedQuality] = {}
         file = Path(weights).with_name(FILE)
         self.calibration = None

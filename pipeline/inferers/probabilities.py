@@ -96,7 +96,7 @@ class ProbabilityMaps:
     def __init__(self, *, classes: Sequence[str] | str | None, names: Sequence[str], folder: str | Path) -> None:
         self.names = tuple(names)
         self.channels = _channels(classes, self.names)
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(folder).expanduser().absolute()  # see existing_path
 
 
 def _channels(classes: Sequence[str] | str | None, names: Sequence[str]) -> tuple[int, ...]:

@@ -89,7 +89,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         cases: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(keys)
-        self.output_dir = Path(output_dir).expanduser()
+        self.output_dir = Path(output_dir).expanduser().absolute()  # see existing_path
         self.segments = tuple(Segment(**{key: _tuple(value) for key, value in one.items()}) for one in segments)
         self.image_key = image_key
         self.name_key = name_key

@@ -292,6 +292,27 @@ def test_masks_are_those_of_a_run_in_turn(bundle: Path, scans: Path, tmp_path: P
     assert list(done.failures) == ["scan1"]
 
 
+def test_relative_paths_hold_when_a_thread_changes_the_working_directory(
+    bundle: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ITK does for the whole process while it loads a part of its library."""
+    shutil.copytree(scans, tmp_path / "scans")
+    monkeypatch.chdir(tmp_path)
+    workflow = open_inference(
+        Path("scans"), bundle=bundle, task="segmentation", output_dir=Path("out"), series=None, weights=None
+    )
+    workflow.parser["output_dir"] = "out"  # as ``monai.bundle run`` would give it
+    workflow.initialize()
+    workflow.parser.get_parsed_content("evaluator")
+    monkeypatch.setattr(workflow, "initialize", lambda: None)  # it is done
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run_workflow(workflow, finalize=False)
+    assert list(workflow.parser.get_parsed_content("failures").reasons) == ["scan1"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"scan{n}.nii.gz" for n in (0, 2, 3)]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_a_bundle_of_before_is_run_in_turn(bundle: Path, scans: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(bundle, tmp_path / bundle.name))
     config = old / "configs" / "inference.json"
