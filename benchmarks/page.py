@@ -43,7 +43,8 @@ def write_page(path: Path, sections: Mapping[str, str]) -> None:
 
 def stamp(libraries: Sequence[str], *, minutes: float) -> str:
     """When, where and with what a section was measured."""
-    changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
+    others = (":/", ":(exclude,top)benchmarks/*.md")  # than the pages that are being written
+    changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no", "--", *others) else ""
     return (
         f"{dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d}, commit {_git('rev-parse', '--short', 'HEAD')}"
         f"{changed}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
