@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["IMAGE_STATISTICS", "image_statistics"]
 
-_SLICES = 32
+_SLICES, _BYTES = 32, 2**24  # at most at a time, as float32
 
 IMAGE_STATISTICS = ("noise", "gradient", "sharpness", "constant", "skewness", "kurtosis", "log_size")
 """What :func:`image_statistics` tells."""
@@ -31,10 +31,11 @@ def image_statistics(image: torch.Tensor) -> dict[str, float]:
     sums = torch.zeros(5, dtype=torch.float64)
     moments = torch.zeros(5, dtype=torch.float64)
     counts = torch.zeros(3, dtype=torch.float64)
-    for first in range(0, image.shape[1], _SLICES):
+    slices = max(1, min(_SLICES, _BYTES // (4 * math.prod(image.shape[2:]))))
+    for first in range(0, image.shape[1], slices):
         # Two slices more, which the second differences need; each difference is counted once.
-        part = image[:, first : first + _SLICES + 2].float()
-        own = part[:, :_SLICES]
+        part = image[:, first : first + slices + 2].float()
+        own = part[:, :slices]
         moments += torch.stack([own.double().pow(power).sum() for power in range(5)]).cpu()
         found, seen = _differences(part, own, rank)
         sums += found

@@ -78,7 +78,8 @@ def _limited(max_memory_gb: float, *, untilt: bool) -> dict[str, Any]:
     return {
         "_target_": "pipeline.workflows.forecast.MemoryLimit",
         "transform": "@preprocessing",
-        "inferer": {"_target_": "pipeline.inferers.fastest.unmeasured", "inferer": "@inferer"},
+        # The evaluator's: it may be one around @inferer that also tells how good the labels may be.
+        "inferer": {"_target_": "pipeline.inferers.fastest.unmeasured", "inferer": "@evaluator#inferer"},
         "network": "@network",
         "device": "@device",
         "series": "@series",

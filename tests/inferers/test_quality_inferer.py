@@ -106,8 +106,12 @@ def test_no_pass_stays_behind_and_only_argmax_is_known() -> None:
             QualityInferer(inferer)
 
 
+@pytest.mark.parametrize("at_a_time", [2**24, 5000, 1], ids=["all", "some slices", "one slice"])
 @pytest.mark.parametrize("shape", [(1, 70, 21, 18), (1, 140, 90), (2, 40, 30, 20)])
-def test_image_statistics_are_those_of_the_whole_image(shape: tuple[int, ...]) -> None:
+def test_image_statistics_are_those_of_the_whole_image(
+    shape: tuple[int, ...], at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.inferers.image_statistics._BYTES", at_a_time)
     generator = np.random.default_rng(0)
     image = ndimage.gaussian_filter(generator.normal(size=shape), [0, *[2.0] * (len(shape) - 1)])
     image[:, :12] = 0

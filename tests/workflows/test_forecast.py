@@ -31,6 +31,7 @@ from pipeline.bundle import build_bundle
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
 from pipeline.inferers import AutocastInferer, StreamingInferer
+from pipeline.inferers.quality import QualityInferer
 from pipeline.workflows.forecast import Probe, forecast
 from pipeline.workflows.grids import GridChange, grid_change, input_grid
 from pipeline.workflows.resident import TensorPeak
@@ -164,6 +165,35 @@ def test_a_probe_sees_what_the_network_holds() -> None:
     probe = Probe.of(inferer, Wide(), channels=1, device=torch.device("cpu"))
     assert probe.window_bytes > 63 * 8000 * 4
     assert probe.window_seconds > 0
+
+
+def test_a_probe_sees_the_passes_that_tell_how_good_labels_are() -> None:
+    seen: list[int] = []
+
+    class Counted(torch.nn.Conv3d):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            seen.append(len(batch))
+            return super().forward(batch)
+
+    plain, found = StreamingInferer(roi_size=(20, 20, 20), out_channels=4), []
+    for inferer in (plain, QualityInferer(plain)):
+        probe = Probe.of(inferer, Counted(1, 4, 3, padding=1), channels=1, device=torch.device("cpu"))
+        found.append((probe.window_bytes, len(seen)))
+        seen.clear()
+    (less, once), (more, twice) = found
+    assert twice == 2 * once
+    assert more > less + 4 * 8000 * 4  # the logits of the second pass
+
+
+def test_a_forecast_is_of_the_inferer_that_predicts_the_quality(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nib.save(nib.Nifti1Image(np.ones((20, 20, 20), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+    probed: list[Any] = []
+    monkeypatch.setattr(Probe, "of", lambda inferer, *_, **__: probed.append(inferer) or _PROBE)
+    with pytest.raises(InputError, match="one value"):
+        segment(tmp_path / "a.nii.gz", bundle="hippocampus_mr_segmentation", output_dir=tmp_path, max_memory_gb=50)
+    assert isinstance(probed[0], QualityInferer)
 
 
 @pytest.fixture(scope="module")
