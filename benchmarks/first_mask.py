@@ -49,6 +49,9 @@ class Phases:
 def medpipe(image: Path, out: Path, phases: Phases) -> None:
     """What ``medpipe segment`` does."""
     began = time.perf_counter()
+    from pipeline.cli.quick_import import import_monai
+
+    import_monai()
     from pipeline.bundle import open_workflow, run_workflow
 
     phases.seconds["import"] = time.perf_counter() - began

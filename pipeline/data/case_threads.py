@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,9 +10,15 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol
 
+import torch
+
 from pipeline.data.files import Case
 
 __all__ = ["CaseThreads"]
+
+
+_SWITCH_S = 0.0005
+_SHARE = 4  # of PyTorch's threads one in so many is for each of the two beside the network
 
 
 class _Failures(Protocol):
@@ -42,19 +49,28 @@ class CaseThreads:
         self._reader: ThreadPoolExecutor | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._written: tuple[str, Future[object]] | None = None
-        self._filters = ExitStack()
+        self._torch_threads = 1
+        self._undo = ExitStack()
 
     def __enter__(self) -> CaseThreads:
         """Begin a run."""
         # Where two threads change and restore the filters of warnings at a time, one restores those of the other.
-        self._filters.enter_context(warnings.catch_warnings())
+        self._undo.enter_context(warnings.catch_warnings())
+        if self.active:
+            # The network waits for the interpreter's lock after each of its operations, by default 5 ms at the most.
+            self._undo.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(_SWITCH_S)
+            # Two teams of OpenMP threads on the same cores wait for each other at every operation. To ask for the
+            # number also settles it for this thread, which would else take over what the next one sets for itself.
+            self._torch_threads = torch.get_num_threads()
+            self._undo.callback(torch.set_num_threads, self._torch_threads)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let what is being written end well, and forget what was read and not asked for."""
-        with self._filters:
+        with self._undo:
             if self._reader is not None:
                 self._reader.shutdown(wait=True, cancel_futures=True)
             self._settle()
@@ -75,7 +91,7 @@ class CaseThreads:
         if not self.active:
             return lambda: load(case)
         if self._reader is None:
-            self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+            self._reader = self._thread("read")
         begun = [self._reader.submit(self._ahead, load, case)]
 
         def wait() -> Any:
@@ -93,8 +109,12 @@ class CaseThreads:
         """
         self._settle()
         if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+            self._writer = self._thread("write")
         self._written = name, self._writer.submit(save)
+
+    def _thread(self, name: str) -> ThreadPoolExecutor:
+        threads = max(1, self._torch_threads // _SHARE)
+        return ThreadPoolExecutor(1, name, initializer=torch.set_num_threads, initargs=(threads,))
 
     def _ahead(self, load: Callable[[Case], Any], case: Case) -> tuple[Any] | None:
         return None if self.fits is not None and not self.fits(case) else (load(case),)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +238,21 @@ def test_filters_of_warnings_are_afterwards_what_they_were() -> None:
     filters = list(warnings.filters)
     assert run().reasons == {}
     assert list(warnings.filters) == filters
+
+
+def test_the_network_keeps_its_threads_and_the_others_have_few() -> None:
+    usual, run = torch.get_num_threads(), Run()
+    interval, seen = sys.getswitchinterval(), dict[str, set[int]]()
+    torch.set_num_threads(8)
+    try:
+        run.before = lambda step, _: seen.setdefault(step, set()).add(torch.get_num_threads())
+        assert run().reasons == {}
+        assert seen == {"read": {2}, "compute": {8}, "write": {2}}
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 8
+    finally:
+        torch.set_num_threads(usual)
+    assert sys.getswitchinterval() == interval
 
 
 @pytest.fixture(scope="module")
