@@ -111,20 +111,20 @@ SECTIONS = {
         "(float32, `SaveImaged`) with the same weights, window and mirroring. *Load* is reading and preprocessing.",
         _first_mask,
     ),
-    "whole-pipeline": Section("", "", _whole_pipeline, minutes=9),
+    "whole-pipeline": Section("", "", _whole_pipeline, minutes=12),
     "memory": Section(
         "Peak memory for many classes",
         "Sliding windows with a network of one 1x1x1 convolution, so that memory and not arithmetic is measured:\n"
         "MONAI's `SlidingWindowInferer`, `Invertd` and argmax (*dense*) against `StreamingInferer`.",
         _memory,
-        minutes=4,
+        minutes=16,
     ),
     "whole-body": Section(
         "A whole-body CT with 118 classes under 2 GB",
         "`medpipe segment` with a network of one 3x3x3 convolution in a process that may have 2 GB of address space,\n"
         "PyTorch included, on one thread.",
         _whole_body,
-        minutes=14,
+        minutes=9,
     ),
     "forecast": Section(
         "Forecast against measured memory",
@@ -145,14 +145,14 @@ SECTIONS = {
         "these readers give are counted in [dicom_truth.md](dicom_truth.md).",
         _dicom,
         ("numpy", "pydicom", "highdicom", "SimpleITK", "itk", "monai"),
-        minutes=2,
+        minutes=6,
     ),
     "training": Section(
         "Training images per second",
         "medpipe's trainer as `train.json` builds it, against the same network, cases and random transforms in a\n"
         "plain MONAI loop: `CacheDataset`, `DataLoader`, `optimizer.step()`. Validation does not count.",
         _training,
-        minutes=4,
+        minutes=7,
     ),
     "overlap": Section(
         "Many cases: reading, computing and writing at a time",

@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", type=int, default=list(CLASSES), help="background included")
     options = parser.parse_args()
     print(
-        f"Each process has an address space of {LIMIT_GB:g} GB; the peak is its resident memory, PyTorch's included.\n"
+        f"Each process has an address space of {LIMIT_GB:g} GB; the peak is its resident memory, PyTorch and the "
+        f"volume included, from the resampled volume to its labels.\n"
     )
     print(f"| {' | '.join(HEAD)} |\n|---|{'---:|' * (len(HEAD) - 2)}---|")
     given_up: set[int] = set()

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.uid import RTStructureSetStorage, SegmentationStorage
+from pydicom import uid
 
 from pipeline.errors import InputError
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "case_name",
+    "dicom_pictures",
     "existing_path",
     "find_inputs",
     "images_in",
     "is_dicom",
     "is_image",
     "is_label_object",
+    "is_picture",
     "label_file",
     "strip_suffix",
     "training_entries",
@@ -31,7 +33,36 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = VOLUME_SUFFIXES + PICTURE_SUFFIXES
 
 _DICOM_PREAMBLE = 128
-LABEL_CLASSES = {RTStructureSetStorage, SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7"}  # Label Map Segmentation
+LABEL_CLASSES = {
+    uid.RTStructureSetStorage,
+    uid.SegmentationStorage,
+    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+}
+_PICTURE_CLASSES = {  # whose images need no place in the patient
+    uid.ComputedRadiographyImageStorage,
+    uid.DigitalXRayImageStorageForPresentation,
+    uid.DigitalXRayImageStorageForProcessing,
+    uid.DigitalMammographyXRayImageStorageForPresentation,
+    uid.DigitalMammographyXRayImageStorageForProcessing,
+    uid.DigitalIntraOralXRayImageStorageForPresentation,
+    uid.DigitalIntraOralXRayImageStorageForProcessing,
+    uid.XRayAngiographicImageStorage,
+    uid.XRayRadiofluoroscopicImageStorage,
+    uid.UltrasoundImageStorage,
+    uid.UltrasoundMultiFrameImageStorage,
+    "1.2.840.10008.5.1.4.1.1.6",  # Ultrasound Image, retired
+    uid.SecondaryCaptureImageStorage,
+    uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+    uid.VLEndoscopicImageStorage,
+    uid.VLMicroscopicImageStorage,
+    uid.VLPhotographicImageStorage,
+    uid.OphthalmicPhotography8BitImageStorage,
+    uid.OphthalmicPhotography16BitImageStorage,
+}
+_PLACED = ["ImageOrientationPatient", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
 
 Case = dict[str, Any]
 
@@ -62,6 +93,40 @@ def is_label_object(path: Path) -> bool:
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"], force=True)
         return str(dataset.get("SOPClassUID")) in LABEL_CLASSES
+    except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
+        return False
+
+
+def dicom_pictures(path: Path) -> list[Path]:
+    """The DICOM pictures at a path: radiographs, ultrasound and other images that have no place in the patient.
+
+    Args:
+        path: a file, or a folder, whose own files count.
+
+    Returns:
+        The files; none where the path also holds slices, which have such a place.
+    """
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    pictures = []
+    for file in files:
+        if file.name.startswith(".") or not file.is_file() or not _has_dicom_pixels(file):
+            continue
+        if not _is_dicom_picture(file):
+            return []
+        pictures.append(file)
+    return pictures
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether an image is a picture, by its name, or one DICOM picture: see :func:`dicom_pictures`."""
+    return str(path).lower().endswith(PICTURE_SUFFIXES) or len(dicom_pictures(Path(path))) == 1
+
+
+def _is_dicom_picture(path: Path) -> bool:
+    try:
+        tags = ["SOPClassUID", "Rows", *_PLACED]
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
+        return str(header.get("SOPClassUID")) in _PICTURE_CLASSES and not any(tag in header for tag in _PLACED)
     except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
         return False
 
@@ -138,10 +203,15 @@ def is_image(path: Path) -> bool:
 
 
 def images_in(folder: Path) -> Iterable[Path]:
-    """The images directly in a folder; the folder itself when it holds DICOM images."""
+    """The images directly in a folder; the folder itself when it holds DICOM slices or one DICOM picture."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     images = [path for path in files if is_image(path)]
-    return images if images else [folder] if any(_has_dicom_pixels(path) for path in files) else []
+    if images:
+        return images
+    pictures = dicom_pictures(folder)
+    if len(pictures) > 1:
+        return pictures
+    return [folder] if pictures or any(_has_dicom_pixels(path) for path in files) else []
 
 
 def _has_dicom_pixels(path: Path) -> bool:

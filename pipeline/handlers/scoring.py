@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from ignite.engine import Engine, Events
 
-from pipeline.data.files import PICTURE_SUFFIXES
+from pipeline.data.files import is_picture
 
 __all__ = ["ScoreCases", "ScoreClasses"]
 
@@ -114,7 +114,7 @@ def _spacing_mm(label: Any) -> list[float] | None:
     """The voxel size of a label map of shape (1, X, Y) or (1, X, Y, Z); None for a picture, which has none."""
     affine = getattr(label, "affine", None)
     source = str(getattr(label, "meta", {}).get("filename_or_obj", ""))
-    if affine is None or source.lower().endswith(PICTURE_SUFFIXES):
+    if affine is None or is_picture(source):
         return None
     columns = np.asarray(affine, dtype=np.float64)[:3, : label.ndim - 1]
     return [float(step) for step in np.linalg.norm(columns, axis=0)]

@@ -13,6 +13,8 @@ from monai.utils import MetaKeys, ensure_tuple
 from PIL import ExifTags, Image
 from tifffile import TiffFile, TiffPage
 
+from pipeline.data.files import is_dicom
+from pipeline.dicom.reading.picture import read_picture
 from pipeline.errors import InputError
 
 __all__ = ["PictureReader"]
@@ -57,7 +59,7 @@ class PathReader(ImageReader):  # type: ignore[misc]
 
 
 class PictureReader(PathReader):
-    """A MONAI image reader for PNG, JPEG, TIFF and BMP.
+    """A MONAI image reader for PNG, JPEG, TIFF and BMP, and for radiographs, ultrasound and the like in DICOM.
 
     An image keeps its sample type; palettes are expanded. RGB becomes grey by ITU-R 601 luma and grey becomes RGB by
     repetition. Alpha is dropped, with a warning unless it is opaque everywhere; nothing is blended. The pixel grid is
@@ -157,6 +159,9 @@ def _as_label(picture: _Picture, path: Path, *, colors: bool) -> np.ndarray:
 
 
 def _decode(path: Path, *, indices: bool) -> _Picture:
+    if is_dicom(path):
+        samples, full_scale = read_picture(path)
+        return _Picture(samples, None, full_scale)
     with path.open("rb") as file:
         is_tiff = file.read(4) in _TIFF_STARTS
     if is_tiff:
@@ -199,8 +204,6 @@ def _from_pillow(image: Image.Image, raw: str, indices: bool) -> _Picture:
     samples = np.asarray(image)
     if image.mode == "1":
         return _with_key(samples.astype(np.uint8), None if see_through is None else min(see_through, 1), 1)
-    if image.mode == "I":  # 16-bit PNG in older Pillows
-        samples = samples.astype(np.uint16)
     samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
     full_scale = _full_scale(samples.dtype)
     for start, narrow in _NARROW_FULL_SCALES.items():

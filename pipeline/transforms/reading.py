@@ -11,7 +11,7 @@ from monai.data import ITKReader, NibabelReader
 from monai.data.utils import is_no_channel
 from monai.utils import MetaKeys
 
-from pipeline.data.files import PICTURE_SUFFIXES, is_dicom, is_label_object
+from pipeline.data.files import dicom_pictures, is_dicom, is_label_object, is_picture
 from pipeline.errors import InputError, one_line
 from pipeline.transforms.compact import CompactNibabelReader, compact_tensor
 from pipeline.transforms.pictures import PathReader, PictureReader
@@ -28,9 +28,9 @@ _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 class CaseReader(PathReader):
     """A MONAI image reader that takes whatever medpipe takes, for ``LoadImaged(reader=...)``.
 
-    A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`, pictures to
-    :class:`pipeline.transforms.pictures.PictureReader`; NIfTI, NRRD and MHA go to MONAI's readers. An input that cannot
-    be read is an :class:`~pipeline.errors.InputError`.
+    A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`, pictures, also those in DICOM that have no
+    place in the patient, to :class:`pipeline.transforms.pictures.PictureReader`; NIfTI, NRRD and MHA go to MONAI's
+    readers. An input that cannot be read is an :class:`~pipeline.errors.InputError`.
 
     Where ``dimensions`` is 2, the third axis of a volume of one slice is dropped from the array and from
     ``spatial_shape``; the affines stay 4x4. ``meta["dropped_axis"]`` is then 2, the index of that axis among the
@@ -104,6 +104,9 @@ class CaseReader(PathReader):
                 where=first,
                 cure="For training, give the plan's labels their source_names and build the bundle again",
             )
+        if is_picture(first) and self.series is None:
+            files = [file for path in paths for file in (dicom_pictures(path) or [path])]
+            return PictureReader(channels=self.channels, label=self.label, colors=self.colors), files
         if first.is_dir() or is_dicom(first):
             from pipeline.dicom import DicomSeriesReader  # with highdicom, which takes long to import
 
@@ -114,8 +117,6 @@ class CaseReader(PathReader):
         data = names if len(names) > 1 else names[0]
         if first.name.lower().endswith(_NIBABEL_SUFFIXES):
             return (CompactNibabelReader(keep_file_open=True) if self.compact else NibabelReader()), data
-        if first.name.lower().endswith(PICTURE_SUFFIXES):
-            return PictureReader(channels=self.channels, label=self.label, colors=self.colors), data
         return ITKReader(), data
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.data.files import PICTURE_SUFFIXES
+from pipeline.data.files import is_picture
 from pipeline.data.mapped import MappedVolume
 from pipeline.dicom import Algorithm, Segment
 from pipeline.errors import InputError
@@ -104,7 +104,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
             with taken_maps(data[key]) as maps:
                 labels = _on_input_grid(np.asarray(data[key])[0].astype(np.uint8, copy=False), image)
                 dicom_files = [file for file in str(image.meta.get("dicom_files", "")).split("\n") if file]
-                if not dicom_files and source_of(image).lower().endswith(PICTURE_SUFFIXES):
+                if not dicom_files and is_picture(source_of(image)):
                     self._save_picture(labels, source_of(image), name, maps)
                 else:
                     self._save_volume(labels, image, name, dicom_files, maps)

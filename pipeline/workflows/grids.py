@@ -9,12 +9,13 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, LazyTransform, LoadImaged
 from PIL import Image
 
-from pipeline.data.files import PICTURE_SUFFIXES, is_dicom
+from pipeline.data.files import PICTURE_SUFFIXES, dicom_pictures, is_dicom, is_picture
 from pipeline.dicom import choose, ras_affine, scan
 from pipeline.dicom.reading.geometry import Stack
 from pipeline.dicom.reading.pixels import has_whole_values
@@ -67,6 +68,9 @@ def input_grid(
         InputError: see :func:`pipeline.dicom.choose`; files of other formats raise the errors of their readers.
     """
     path = Path(source)
+    if series is None and (pictures := dicom_pictures(path)):
+        header = pydicom.dcmread(pictures[0], stop_before_pixels=True, specific_tags=["Rows", "Columns"], force=True)
+        return (int(header.Columns), int(header.Rows)), np.eye(4)
     if path.is_dir() or is_dicom(path):
         one = choose(scan(path), series)
         if untilt and one.tilted is not None:
@@ -95,6 +99,8 @@ def loaded_bytes(source: str | Path, preprocessing: Compose, *, series: str | No
     if loading is None or loading._loader.dtype is not None:
         return _FLOAT
     path = Path(source)
+    if series is None and is_picture(path):
+        return _FLOAT
     if path.is_dir() or is_dicom(path):
         frames = choose(scan(path), series).frames
         return _SHORT if frames is not None and all(map(has_whole_values, frames.headers)) else _FLOAT

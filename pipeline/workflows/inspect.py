@@ -10,12 +10,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.data.files import IMAGE_SUFFIXES, is_dicom
-from pipeline.dicom import ras_affine, scan
+from pipeline.data.files import IMAGE_SUFFIXES, dicom_pictures, is_dicom
+from pipeline.dicom import Series, ras_affine, scan
 from pipeline.errors import InputError, one_line
 
 __all__ = ["Finding", "inspect", "print_findings"]
@@ -104,6 +105,9 @@ def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
         return
     found = scan(path)
     for one in found.series:
+        if pictures := [file for file in one.files if dicom_pictures(file)]:
+            yield from (_picture(file, path, one) for file in pictures)
+            continue
         orientation = ""
         if one.problem is None and one.frames is not None:
             affine = ras_affine(one.frames.geometry)
@@ -123,6 +127,23 @@ def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
         )
     for problem in found.broken:
         yield Finding(kind="DICOM", path="", problem=problem)
+
+
+def _picture(file: Path, root: Path, series: Series) -> Finding:
+    """One of the DICOM files that are pictures, each of which is a case."""
+    tags = ["Rows", "Columns", "NumberOfFrames"]
+    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags, force=True)
+    frames = int(header.get("NumberOfFrames") or 1)
+    return Finding(
+        kind="DICOM picture",
+        path=_below(file, root),
+        number=series.number,
+        series=series.name,
+        description=series.description,
+        modality=series.modality,
+        size=(int(header.Columns), int(header.Rows)),
+        problem=None if frames == 1 else f"holds several pictures (expected 1, got {frames}). Export one frame",
+    )
 
 
 def _image(file: Path, root: Path) -> Finding:

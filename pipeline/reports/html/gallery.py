@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.files import PICTURE_SUFFIXES, is_dicom, strip_suffix
+from pipeline.data.files import is_dicom, is_picture, strip_suffix
 from pipeline.errors import InputError, one_line
 from pipeline.evaluation.folders import FolderPairs
 from pipeline.evaluation.label_maps import read_label_map, resample_to
@@ -172,7 +172,7 @@ def _image(name: str, path: _Paths | None) -> tuple[npt.NDArray[Any] | None, npt
         return None, None
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     first = paths[0]
-    picture = first.name.lower().endswith(PICTURE_SUFFIXES)
+    picture = is_picture(first)
     try:
         reader = CaseReader(channels=1 if picture else None, untilt=True)
         array, meta = reader.get_data(reader.read(paths if first.is_file() and is_dicom(first) else first))
