@@ -105,8 +105,8 @@ def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
         return
     found = scan(path)
     for one in found.series:
-        if pictures := [file for file in one.files if dicom_pictures(file)]:
-            yield from (_picture(file, path, one) for file in pictures)
+        if one.problem is not None and all(map(dicom_pictures, one.files)):  # none has a place, which is their problem
+            yield from (_picture(file, path, one) for file in one.files)
             continue
         orientation = ""
         if one.problem is None and one.frames is not None:
