@@ -38,7 +38,7 @@ LABEL_CLASSES = {
     uid.SegmentationStorage,
     "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
 }
-_PICTURE_CLASSES = {  # whose images need no place in the patient
+_PROJECTION_CLASSES = {  # which show a whole depth of the patient
     uid.ComputedRadiographyImageStorage,
     uid.DigitalXRayImageStorageForPresentation,
     uid.DigitalXRayImageStorageForProcessing,
@@ -46,6 +46,8 @@ _PICTURE_CLASSES = {  # whose images need no place in the patient
     uid.DigitalMammographyXRayImageStorageForProcessing,
     uid.DigitalIntraOralXRayImageStorageForPresentation,
     uid.DigitalIntraOralXRayImageStorageForProcessing,
+}
+_PICTURE_CLASSES = {  # whose images need no place in the patient
     uid.XRayAngiographicImageStorage,
     uid.XRayRadiofluoroscopicImageStorage,
     uid.UltrasoundImageStorage,
@@ -98,7 +100,7 @@ def is_label_object(path: Path) -> bool:
 
 
 def dicom_pictures(path: Path) -> list[Path]:
-    """The DICOM pictures at a path: radiographs, ultrasound and other images that have no place in the patient.
+    """The DICOM pictures at a path: radiographs, and ultrasound and others that have no place in the patient.
 
     Args:
         path: a file, or a folder, whose own files count.
@@ -126,7 +128,8 @@ def _is_dicom_picture(path: Path) -> bool:
     try:
         tags = ["SOPClassUID", "Rows", *_PLACED]
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
-        return str(header.get("SOPClassUID")) in _PICTURE_CLASSES and not any(tag in header for tag in _PLACED)
+        kind = str(header.get("SOPClassUID"))
+        return kind in _PROJECTION_CLASSES or (kind in _PICTURE_CLASSES and not any(tag in header for tag in _PLACED))
     except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
         return False
 

@@ -105,7 +105,9 @@ def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
         return
     found = scan(path)
     for one in found.series:
-        if one.problem is not None and all(map(dicom_pictures, one.files)):  # none has a place, which is their problem
+        if (one.problem or one.slices == 1) and all(
+            map(dicom_pictures, one.files)
+        ):  # most lack a place
             yield from (_picture(file, path, one) for file in one.files)
             continue
         orientation = ""

@@ -1,4 +1,4 @@
-"""DICOM images that have no place in the patient: radiographs, ultrasound, secondary captures."""
+"""DICOM images that are pictures: radiographs, and ultrasound and secondary captures without a place."""
 
 from __future__ import annotations
 
@@ -73,6 +73,15 @@ ENCODINGS = {
     "VOI LUT": (lambda v: v, {"VOILUTSequence": lut(12, np.arange(256) * 4095 / 255)}),
     "Modality LUT": (lambda v: 255 - v, {"ModalityLUTSequence": lut(16, np.arange(255, -1, -1) * 257)}),
     "CR": (lambda v: v, {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "PixelSpacing": ["0.2", "0.2"]}),
+    "with a place": (
+        lambda v: 255 - v,
+        {
+            "PhotometricInterpretation": "MONOCHROME1",
+            "PixelSpacing": ["0.2", "0.2"],
+            "ImagePositionPatient": ["0", "0", "0"],
+            "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+        },
+    ),
     "secondary capture": (lambda v: v, {"SOPClassUID": SecondaryCaptureImageStorage}),
 }
 
