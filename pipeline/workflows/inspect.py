@@ -105,9 +105,7 @@ def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
         return
     found = scan(path)
     for one in found.series:
-        if (one.problem or one.slices == 1) and all(
-            map(dicom_pictures, one.files)
-        ):  # most lack a place
+        if (one.problem or one.slices == 1) and all(map(dicom_pictures, one.files)):  # most lack a place
             yield from (_picture(file, path, one) for file in one.files)
             continue
         orientation = ""
