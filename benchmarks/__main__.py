@@ -117,7 +117,7 @@ SECTIONS = {
         "Sliding windows with a network of one 1x1x1 convolution, so that memory and not arithmetic is measured:\n"
         "MONAI's `SlidingWindowInferer`, `Invertd` and argmax (*dense*) against `StreamingInferer`.",
         _memory,
-        minutes=16,
+        minutes=6,
     ),
     "whole-body": Section(
         "A whole-body CT with 118 classes under 2 GB",
