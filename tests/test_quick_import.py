@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import numpy as np
+import SimpleITK
+
 
 def python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -44,6 +47,34 @@ def test_transforms_find_the_largest_component():
         "print(K()(torch.tensor([[[1, 1, 1, 0, 1]]])).long().tolist())"
     )
     assert python(code) == "[[[1, 1, 1, 0, 0]]]"
+
+
+def test_a_network_behind_a_stand_in_is_made():
+    code = QUICK + (
+        "from monai.bundle import ConfigParser\n"
+        "made = ConfigParser({'n': {'_target_': 'monai.networks.nets.TopologyInstance', 'num_blocks': 2,"
+        " 'num_depths': 2}}).get_parsed_content('n')\n"
+        "from monai.networks.nets.dints import TopologyInstance\n"
+        "print(type(made) is TopologyInstance)"
+    )
+    assert python(code).splitlines()[-1] == "True"
+
+
+def test_itk_is_imported_for_the_first_file_that_needs_it(tmp_path):
+    voxels = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), tmp_path / "a.mha")
+    code = QUICK + (
+        "from monai.transforms import LoadImage\n"
+        "by_suffix = LoadImage()\n"
+        "print('itk' in sys.modules)\n"
+        "by_name = LoadImage(reader='ITKReader', reverse_indexing=True)\n"
+        f"first, second = (one({str(tmp_path / 'a.mha')!r}) for one in (by_suffix, by_name))\n"
+        "print('itk' in sys.modules, first.shape, second.shape, float(first[1, 2, 1]), float(second[1, 2, 1]))"
+    )
+    expected = ["True", "(4, 3, 2)", "(2, 3, 4)", str(voxels[1, 2, 1]), str(voxels[1, 2, 1])]
+    found = python(code).replace("torch.Size([", "(").replace("])", ")").splitlines()
+    assert found[0] == "False"
+    assert found[1] == " ".join(expected)
 
 
 def test_ignite_knows_a_zero_redundancy_optimizer():

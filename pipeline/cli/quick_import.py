@@ -9,6 +9,7 @@ imports the module gets the module.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ _LATER = (
     "itk",
     "matplotlib",
     "matplotlib.pyplot",
+    "monai.networks.nets.dints",  # compiles two TorchScript interfaces
     "scipy.ndimage",
     "scipy.optimize",
     "scipy.signal",
@@ -44,6 +46,28 @@ def import_monai() -> None:
         return
     with _stand_ins():
         importlib.import_module("monai")
+    _import_itk_later()
+
+
+def _import_itk_later() -> None:
+    """Let ``LoadImage``, which makes one of each of MONAI's readers, import ITK when it first reads a file by it."""
+    from monai.data import ITKReader
+    from monai.transforms.io.array import SUPPORTED_READERS
+
+    signature = inspect.signature(ITKReader)
+
+    class LaterITKReader(ITKReader):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            signature.bind(*args, **kwargs)  # what does not fit is for other readers, and a TypeError says so
+            self._given: tuple[Any, Any] | None = (args, kwargs)
+
+        def read(self, *args: Any, **kwargs: Any) -> Any:
+            if self._given is not None:
+                (given, named), self._given = self._given, None
+                super().__init__(*given, **named)
+            return super().read(*args, **kwargs)
+
+    SUPPORTED_READERS["itkreader"] = LaterITKReader
 
 
 @contextmanager
