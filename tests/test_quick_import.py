@@ -77,6 +77,21 @@ def test_itk_is_imported_for_the_first_file_that_needs_it(tmp_path):
     assert found[1] == " ".join(expected)
 
 
+def test_a_loader_can_be_sent_to_another_process(tmp_path):
+    voxels = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), tmp_path / "a.mha")
+    code = QUICK + (
+        "import pickle; from monai.transforms import LoadImage; open('sent', 'wb').write(pickle.dumps(LoadImage()))"
+    ).replace("'sent'", repr(str(tmp_path / "sent")))
+    assert python(code) == ""
+    code = (
+        "import pickle, sys\n"
+        f"load = pickle.loads(open({str(tmp_path / 'sent')!r}, 'rb').read())\n"
+        f"print(float(load({str(tmp_path / 'a.mha')!r})[1, 2, 1]), 'pipeline.cli.quick_import' in sys.modules)"
+    )
+    assert python(code).splitlines()[-1] == f"{voxels[1, 2, 1]} False"
+
+
 def test_ignite_knows_a_zero_redundancy_optimizer():
     code = QUICK + (
         "from ignite.handlers.checkpoint import ZeroRedundancyOptimizer as stand_in\n"

@@ -13,6 +13,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -59,13 +60,19 @@ def _import_itk_later() -> None:
     class LaterITKReader(ITKReader):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             signature.bind(*args, **kwargs)  # what does not fit is for other readers, and a TypeError says so
-            self._given: tuple[Any, Any] | None = (args, kwargs)
+            self._given, self._made = (args, kwargs), False
 
         def read(self, *args: Any, **kwargs: Any) -> Any:
-            if self._given is not None:
-                (given, named), self._given = self._given, None
+            if not self._made:
+                given, named = self._given
                 super().__init__(*given, **named)
+                self._made = True
             return super().read(*args, **kwargs)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            """As MONAI's own: a DataLoader's worker that is started anew does not know this class."""
+            args, kwargs = self._given
+            return partial(ITKReader, **kwargs), args
 
     SUPPORTED_READERS["itkreader"] = LaterITKReader
 
