@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydicom
 from pydicom import uid
@@ -111,27 +111,17 @@ def dicom_pictures(path: Path) -> list[Path]:
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     pictures = []
     for file in files:
-        if file.name.startswith(".") or not file.is_file() or not _has_dicom_pixels(file):
-            continue
-        if not _is_dicom_picture(file):
+        kind = None if file.name.startswith(".") or not file.is_file() else _dicom_image(file)
+        if kind == "slice":
             return []
-        pictures.append(file)
+        if kind == "picture":
+            pictures.append(file)
     return pictures
 
 
 def is_picture(path: str | Path) -> bool:
     """Whether an image is a picture, by its name, or one DICOM picture: see :func:`dicom_pictures`."""
     return str(path).lower().endswith(PICTURE_SUFFIXES) or len(dicom_pictures(Path(path))) == 1
-
-
-def _is_dicom_picture(path: Path) -> bool:
-    try:
-        tags = ["SOPClassUID", "Rows", *_PLACED]
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
-        kind = str(header.get("SOPClassUID"))
-        return kind in _PROJECTION_CLASSES or (kind in _PICTURE_CLASSES and not any(tag in header for tag in _PLACED))
-    except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
-        return False
 
 
 def label_file(path: Path) -> Path:
@@ -214,17 +204,26 @@ def images_in(folder: Path) -> Iterable[Path]:
     pictures = dicom_pictures(folder)
     if len(pictures) > 1:
         return pictures
-    return [folder] if pictures or any(_has_dicom_pixels(path) for path in files) else []
+    return [folder] if pictures or any(_dicom_image(path) for path in files) else []
 
 
-def _has_dicom_pixels(path: Path) -> bool:
-    """Whether a file may be a DICOM image: RTSTRUCT, SR and the like have no Rows; an unreadable file is no excuse."""
+def _dicom_image(path: Path) -> Literal["picture", "slice"] | None:
+    """What DICOM image a file is; RTSTRUCT, SR and the like have no Rows and are none.
+
+    An unreadable file counts as a slice: the reader says later, by name, what is wrong with it.
+    """
     if not is_dicom(path):
-        return False
+        return None
     try:
-        return "Rows" in pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows"], force=True)
-    except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
-        return True
+        tags = ["SOPClassUID", "Rows", *_PLACED]
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
+        if "Rows" not in header:
+            return None
+        kind = str(header.get("SOPClassUID"))
+        placed = any(tag in header for tag in _PLACED)
+    except Exception:  # noqa: BLE001 - see above
+        return "slice"
+    return "picture" if kind in _PROJECTION_CLASSES or (kind in _PICTURE_CLASSES and not placed) else "slice"
 
 
 def _folders_below(root: Path) -> list[Path]:

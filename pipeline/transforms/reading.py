@@ -104,7 +104,7 @@ class CaseReader(PathReader):
                 where=first,
                 cure="For training, give the plan's labels their source_names and build the bundle again",
             )
-        if is_picture(first) and self.series is None:
+        if self.series is None and is_picture(first):
             files = [file for path in paths for file in (dicom_pictures(path) or [path])]
             return PictureReader(channels=self.channels, label=self.label, colors=self.colors), files
         if first.is_dir() or is_dicom(first):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from monai.bundle import ConfigParser
 from PIL import Image
 
 import pipeline.workflows.demo as demo_workflow
@@ -112,6 +114,24 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
     build_bundle(made.bundle)
     train(made.bundle, data=root / "data")
     return made
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle with random weights."""
+    folder = tmp_path_factory.mktemp("bundles") / "phantom_ct_segmentation"
+    (folder / "models").mkdir(parents=True)
+    plan = yaml.safe_load(Path(demo_workflow.__file__).with_name("demo_plan.yaml").read_text())
+    plan["preprocessing"].update(window=[16, 16, 8])
+    plan["network"] = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3,
+                       "channels": [4, 8], "strides": [2]}  # fmt: skip
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    build_bundle(folder)
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.json"))
+    torch.manual_seed(0)
+    torch.save(parser.get_parsed_content("network_def").state_dict(), folder / "models" / "model.pt")
+    return folder
 
 
 @pytest.fixture

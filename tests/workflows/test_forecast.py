@@ -11,8 +11,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import yaml
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import (
     CenterSpatialCropd,
@@ -26,8 +24,6 @@ from monai.transforms import (
 )
 from PIL import Image
 
-import pipeline.workflows.demo as demo_workflow
-from pipeline.bundle import build_bundle
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
 from pipeline.inferers import AutocastInferer, StreamingInferer
@@ -194,23 +190,6 @@ def test_a_forecast_is_of_the_inferer_that_predicts_the_quality(
     with pytest.raises(InputError, match="one value"):
         segment(tmp_path / "a.nii.gz", bundle="hippocampus_mr_segmentation", output_dir=tmp_path, max_memory_gb=50)
     assert isinstance(probed[0], QualityInferer)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "phantom_ct_segmentation"
-    (folder / "models").mkdir(parents=True)
-    plan = yaml.safe_load(Path(demo_workflow.__file__).with_name("demo_plan.yaml").read_text())
-    plan["preprocessing"].update(window=[16, 16, 8])
-    plan["network"] = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3,
-                       "channels": [4, 8], "strides": [2]}  # fmt: skip
-    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
-    build_bundle(folder)
-    parser = ConfigParser()
-    parser.read_config(str(folder / "configs" / "inference.json"))
-    torch.manual_seed(0)
-    torch.save(parser.get_parsed_content("network_def").state_dict(), folder / "models" / "model.pt")
-    return folder
 
 
 def test_masks_under_a_limit_are_the_same_and_each_case_is_forecast(

@@ -16,14 +16,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import yaml
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, MetaTensor
 from monai.inferers import SimpleInferer
 from monai.transforms import Compose
 
-import pipeline.workflows.demo as demo_workflow
-from pipeline.bundle import build_bundle, run_workflow
+from pipeline.bundle import run_workflow
 from pipeline.data import CaseFailures, CaseThreads, SurvivingCases
 from pipeline.errors import InputError
 from pipeline.handlers import CaseEvaluator
@@ -253,24 +251,6 @@ def test_the_network_keeps_its_threads_and_the_others_have_few() -> None:
     finally:
         torch.set_num_threads(usual)
     assert sys.getswitchinterval() == interval
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "phantom_ct_segmentation"
-    folder.mkdir()
-    network = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3,
-               "channels": [4, 8], "strides": [2]}  # fmt: skip
-    plan = yaml.safe_load(Path(demo_workflow.__file__).with_name("demo_plan.yaml").read_text())
-    plan["preprocessing"].update(window=[16, 16, 8])
-    (folder / "plan.yaml").write_text(yaml.safe_dump(plan | {"network": network}))
-    build_bundle(folder)
-    parser = ConfigParser()
-    parser.read_config(str(folder / "configs" / "inference.json"))
-    torch.manual_seed(0)
-    (folder / "models").mkdir()
-    torch.save(parser.get_parsed_content("network_def").state_dict(), folder / "models" / "model.pt")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def read_picture(path: Path) -> tuple[Array, int]:
-    """Read a DICOM image that has no place in the patient (PS3.3 C.7.6.2 is absent), as it is shown.
+    """Read a radiograph, or another DICOM image without a place in the patient (PS3.3 C.7.6.2), as it is shown.
 
     Grey values go through the Modality LUT or rescaling, then the first VOI LUT or window where there is one, which is
     spread over 16 bits, and are brighter the more they are to be: MONOCHROME1, or an inverse Presentation LUT, is
