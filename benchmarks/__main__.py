@@ -107,7 +107,7 @@ def _engines(options: argparse.Namespace) -> list[Command]:
 SECTIONS = {
     "first-mask": Section(
         "One volume from a cold start to a saved mask",
-        "The hippocampus bundle on one volume, a new process for each run: medpipe against stock MONAI parts\n"
+        "The hippocampus bundle on one volume, a new process for each run: medbundle against stock MONAI parts\n"
         "(float32, `SaveImaged`) with the same weights, window and mirroring. *Load* is reading and preprocessing.",
         _first_mask,
     ),
@@ -121,20 +121,20 @@ SECTIONS = {
     ),
     "whole-body": Section(
         "A whole-body CT with 118 classes under 2 GB",
-        "`medpipe segment` with a network of one 3x3x3 convolution in a process that may have 2 GB of address space,\n"
-        "PyTorch included, on one thread.",
+        "`medbundle segment` with a network of one 3x3x3 convolution in a process that may have 2 GB of address\n"
+        "space, PyTorch included, on one thread.",
         _whole_body,
         minutes=9,
     ),
     "forecast": Section(
         "Forecast against measured memory",
-        "What `medpipe segment --max-memory` tells of a case before it is loaded, and what it then takes.",
+        "What `medbundle segment --max-memory` tells of a case before it is loaded, and what it then takes.",
         _plain("forecast"),
         minutes=1.5,
     ),
     "resampling": Section(
         "Resampling",
-        "To another spacing, float32, by medpipe, MONAI, SimpleITK and SciPy: wall time and, in brackets, CPU time.",
+        "To another spacing, float32, by medbundle, MONAI, SimpleITK and SciPy: wall time and, in brackets, CPU time.",
         _plain("resampling"),
         ("torch", "monai", "SimpleITK", "scipy"),
         minutes=3,
@@ -149,19 +149,19 @@ SECTIONS = {
     ),
     "training": Section(
         "Training images per second",
-        "medpipe's trainer as `train.json` builds it, against the same network, cases and random transforms in a\n"
+        "medbundle's trainer as `train.json` builds it, against the same network, cases and random transforms in a\n"
         "plain MONAI loop: `CacheDataset`, `DataLoader`, `optimizer.step()`. Validation does not count.",
         _training,
         minutes=7,
     ),
     "overlap": Section(
         "Many cases: reading, computing and writing at a time",
-        "`medpipe segment FOLDER` against the same in turn. Minima of alternating runs; imports do not count.",
+        "`medbundle segment FOLDER` against the same in turn. Minima of alternating runs; imports do not count.",
         _overlap,
         minutes=4,
     ),
     "metrics": Section(
-        "Segmentation measures", "All measures of medpipe against three of MONAI's.", _metrics, minutes=2
+        "Segmentation measures", "All measures of medbundle against three of MONAI's.", _metrics, minutes=2
     ),
     "engines": Section("Inference engines", "", _engines, minutes=2),
 }

@@ -20,7 +20,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 IMAGES = {"CT", "MR", "PT"}
 
 
-def _medpipe() -> Read:
+def _medbundle() -> Read:
     from pipeline.dicom import DicomSeriesReader
 
     reader = DicomSeriesReader()
@@ -102,7 +102,7 @@ def _dicom2nifti() -> Read:
 
 
 READERS: dict[str, Callable[[], Read]] = {
-    "medpipe": _medpipe,
+    "medbundle": _medbundle,
     "MONAI PydicomReader": lambda: _monai("PydicomReader"),
     "MONAI ITKReader": lambda: _monai("ITKReader"),
     "SimpleITK": _simpleitk,

@@ -39,7 +39,7 @@ def _touch(folder: str) -> Any:
     return np.full((len(list(Path(folder).iterdir())), 512, 512), 1, dtype=np.float32)
 
 
-def _medpipe(dtype: Any) -> Callable[[str], Any]:
+def _medbundle(dtype: Any) -> Callable[[str], Any]:
     from pipeline.dicom import choose, load, scan
 
     return lambda folder: load(choose(scan(folder)), dtype=dtype)
@@ -88,9 +88,9 @@ def _dicom2nifti() -> Callable[[str], Any]:
 READERS: dict[str, Callable[[], Callable[[str], Any]]] = {
     "raw": lambda: _raw,
     "touch": lambda: _touch,
-    "medpipe, headers alone": _headers,
-    "medpipe, float32": lambda: _medpipe(np.float32),
-    "medpipe, int16": lambda: _medpipe(np.int16),
+    "medbundle, headers alone": _headers,
+    "medbundle, float32": lambda: _medbundle(np.float32),
+    "medbundle, int16": lambda: _medbundle(np.int16),
     "SimpleITK ImageSeriesReader": _simpleitk,
     "MONAI ITKReader": lambda: _monai("ITKReader"),
     "MONAI PydicomReader": lambda: _monai("PydicomReader"),
@@ -138,13 +138,13 @@ def _medians(folder: Path, names: list[str], options: argparse.Namespace) -> dic
 
 
 def _table(by_size: dict[int, dict[str, tuple[float, float]]]) -> str:
-    """Seconds for each number of slices, and the ratio to medpipe and the memory for the largest."""
+    """Seconds for each number of slices, and the ratio to medbundle and the memory for the largest."""
     largest = by_size[max(by_size)]
-    head = ["reader", *(f"{slices} slices (s)" for slices in by_size), "/ medpipe", "memory (MB)"]
+    head = ["reader", *(f"{slices} slices (s)" for slices in by_size), "/ medbundle", "memory (MB)"]
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     for name, (seconds, megabytes) in largest.items():
         cells = [name, *(f"{one[name][0]:.2f}" for one in by_size.values())]
-        cells += [f"{seconds / largest['medpipe, float32'][0]:.1f}", f"{megabytes:.0f}"]
+        cells += [f"{seconds / largest['medbundle, float32'][0]:.1f}", f"{megabytes:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -181,7 +181,7 @@ def main() -> None:
             dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
             dataset.save_as(path)
         number = len(list(packed.iterdir()))
-        found = _medians(packed, ["medpipe, float32", "SimpleITK ImageSeriesReader"], options)
+        found = _medians(packed, ["medbundle, float32", "SimpleITK ImageSeriesReader"], options)
         print(f"\nSuch slices in JPEG 2000:\n\n{_table({number: found})}")
 
 

@@ -35,7 +35,7 @@ OUTCOMES = {
     "crash": "its process ended, or it took more than 30 s",
 }
 PACKAGES = (
-    "medpipe",
+    "medbundle",
     "monai",
     "itk",
     "simpleitk",
@@ -63,7 +63,7 @@ axes run. For a few kinds, marked *either*, a reader that loads the true volume 
 a folder holds several series or patients, one that takes any of them without being told which counts as wrong.
 Any Python error counts as a refusal, even one that says nothing of the cause; any warning or line on standard error
 counts as "some warning", even one about something else. Both are generous. The kinds were chosen by those who write
-medpipe's reader, and are neither all that can happen nor as frequent as each other: read the rows, not the ranks.
+medbundle's reader, and are neither all that can happen nor as frequent as each other: read the rows, not the ranks.
 
 Every reader gets the folder as it is, with its default options; highdicom gets the images that pydicom finds in the
 folder, and is asked for values in the units of the series.

@@ -1,4 +1,4 @@
-"""One volume from a cold start to a saved mask, by medpipe or by stock MONAI parts, timed by phase.
+"""One volume from a cold start to a saved mask, by medbundle or by stock MONAI parts, timed by phase.
 
 ``python -m benchmarks.first_mask [IMAGE]`` prints a Markdown table. Both take the weights, the window, the mirroring
 and the preprocessing of the hippocampus bundle; stock is what MONAI's model zoo bundles are made of: ``LoadImaged``,
@@ -46,8 +46,8 @@ class Phases:
         return timed
 
 
-def medpipe(image: Path, out: Path, phases: Phases) -> None:
-    """What ``medpipe segment`` does."""
+def medbundle(image: Path, out: Path, phases: Phases) -> None:
+    """What ``medbundle segment`` does."""
     began = time.perf_counter()
     from pipeline.cli.quick_import import import_monai
 
@@ -114,7 +114,7 @@ def one(who: str, image: Path, out: Path) -> dict[str, float]:
     """One run: its phases, total seconds and peak memory."""
     began = time.perf_counter()
     phases = Phases()
-    {"medpipe": medpipe, "stock": stock}[who](image, out, phases)
+    {"medbundle": medbundle, "stock": stock}[who](image, out, phases)
     total = time.perf_counter() - began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KB on Linux
     return {**phases.seconds, "rest": total - sum(phases.seconds.values()), "total": total, "peak_mb": peak_mb}
@@ -122,7 +122,7 @@ def one(who: str, image: Path, out: Path) -> dict[str, float]:
 
 def measure(image: Path, rounds: int) -> dict[str, dict[str, float]]:
     """Medians of both."""
-    runs: dict[str, list[dict[str, float]]] = {"medpipe": [], "stock": []}
+    runs: dict[str, list[dict[str, float]]] = {"medbundle": [], "stock": []}
     for _ in range(rounds + 1):
         for who, results in runs.items():
             with tempfile.TemporaryDirectory() as out:
@@ -136,7 +136,7 @@ def measure(image: Path, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def help_seconds(rounds: int) -> float:
-    """Median wall time of ``medpipe --help``."""
+    """Median wall time of ``medbundle --help``."""
     seconds = []
     for _ in range(rounds + 1):
         began = time.perf_counter()
@@ -161,12 +161,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         image = options.image or write_volume(Path(folder) / "image.nii.gz", SIZE)
         ours, theirs = measure(image, options.rounds).values()
-    print("| | medpipe | stock MONAI | ratio |\n|---|---:|---:|---:|")
+    print("| | medbundle | stock MONAI | ratio |\n|---|---:|---:|---:|")
     for key, unit, digits in [(phase, "s", 2) for phase in PHASES] + [("peak_mb", "MB", 0)]:
         cells = [f"{each[key]:.{digits}f}" for each in (ours, theirs)]
         ratio = f"{ours[key] / theirs[key]:.2f}" if theirs[key] else "-"
         print(f"| {key.removesuffix('_mb')} ({unit}) | {' | '.join(cells)} | {ratio} |")
-    print(f"\n`medpipe --help` answers in {help_seconds(options.rounds):.2f} s.")
+    print(f"\n`medbundle --help` answers in {help_seconds(options.rounds):.2f} s.")
 
 
 if __name__ == "__main__":

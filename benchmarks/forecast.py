@@ -1,4 +1,4 @@
-"""Forecast against measured peak memory of ``medpipe segment --max-memory``: ``python -m benchmarks.forecast``.
+"""Forecast against measured peak memory of ``medbundle segment --max-memory``: ``python -m benchmarks.forecast``.
 
 A bundle with random weights and a small network labels made-up CT volumes; each number is of a process of its own. Peak
 is the high-water mark of its resident memory (Linux).

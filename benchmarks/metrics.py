@@ -1,12 +1,12 @@
 """Segmentation measures side by side with MONAI's: ``OMP_NUM_THREADS=1 python -m benchmarks.metrics [LABELS]``.
 
 For each size one case of ellipsoids, and a prediction of them that is moved, frayed and has a few false positives.
-medpipe computes every measure; MONAI only Dice, the 95 % Hausdorff distance and the surface Dice, from one-hot masks
+medbundle computes every measure; MONAI only Dice, the 95 % Hausdorff distance and the surface Dice, from one-hot masks
 that it is given for free. Medians of alternating runs: read the ratios. The second table has ten labels in one field of
 view, voxel by voxel finer, and the power of the number of voxels by which the time grows; ``--light`` leaves out the
 largest of them.
 
-Then all that ``medpipe evaluate --predictions DIR --references DIR`` does, on 260 pairs of files: those label maps of
+Then all that ``medbundle evaluate --predictions DIR --references DIR`` does, on 260 pairs of files: those label maps of
 LABELS, a folder such as ``Task04_Hippocampus/labelsTr``, one voxel off; made-up ones without it.
 """
 

@@ -1,6 +1,6 @@
 """Many cases, one after the other or overlapped: ``python -m benchmarks.overlap``.
 
-Overlapped is what ``medpipe segment FOLDER`` does: while a case is computed, the next one is read and preprocessed in
+Overlapped is what ``medbundle segment FOLDER`` does: while a case is computed, the next one is read and preprocessed in
 one thread and the last one is written in another. In turn is the same code with ``case_threads`` set to None. The
 cases are small ones for the hippocampus bundle, of its data set with ``--data``, and larger made-up ones, compressed
 NIfTI, for a small network with random weights. Minima of alternating runs, each a process of its own; imports do not

@@ -1,6 +1,6 @@
-"""Training images per second: medpipe against the same network in a plain MONAI loop.
+"""Training images per second: medbundle against the same network in a plain MONAI loop.
 
-``python -m benchmarks.training`` prints a Markdown table. medpipe is the ``SupervisedTrainer`` that a bundle's
+``python -m benchmarks.training`` prints a Markdown table. medbundle is the ``SupervisedTrainer`` that a bundle's
 ``train.json`` builds, with all its handlers; validation does not count. The plain loop has the same cases, network,
 loss, optimiser and random transforms, MONAI's own parts before these, ``CacheDataset``, ``DataLoader`` and float32.
 Both cache what is not random. Medians of alternating runs, each a process of its own; the first epoch does not count.
@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.bounded_memory import peak_mb
 from benchmarks.whole_pipeline import network_arguments
 
-WAYS = ("medpipe", "plain MONAI")
+WAYS = ("medbundle", "plain MONAI")
 PATCHES = (32, 48, 64, 80)
 FILTERS = (16, 32, 64, 128)
 CASES, EPOCHS, BATCH, CLASSES = 13, 3, 2, 3
@@ -70,7 +70,7 @@ def write_data(folder: Path, patch: int) -> Path:
     return folder
 
 
-def medpipe(bundle: Path, data: Path) -> tuple[int, float]:
+def medbundle(bundle: Path, data: Path) -> tuple[int, float]:
     """Images, and seconds from the start of each epoch but the first to the end of its last iteration."""
     from ignite.engine import Engine, Events
 
@@ -143,7 +143,7 @@ def one(way: str, bundle: Path, data: Path, threads: int) -> dict[str, float]:
     import torch
 
     torch.set_num_threads(threads)
-    images, seconds = (medpipe if way == WAYS[0] else plain)(bundle, data)
+    images, seconds = (medbundle if way == WAYS[0] else plain)(bundle, data)
     return {"images": images, "seconds": seconds, "peak_mb": peak_mb()}
 
 
@@ -187,11 +187,11 @@ def main() -> None:
 
     native = "native" if bf16_is_fast(torch.device("cpu")) else "not native, so that both compute in float32"
     print(
-        f"A `DynUNet` with {', '.join(map(str, FILTERS))} filters, {options.threads} threads each; medpipe trains in\n"
-        f"bfloat16 where the processor has it (here: {native}), the plain loop in float32.\n"
+        f"A `DynUNet` with {', '.join(map(str, FILTERS))} filters, {options.threads} threads each; medbundle trains\n"
+        f"in bfloat16 where the processor has it (here: {native}), the plain loop in float32.\n"
     )
-    head = ["patch", "batch", "medpipe (images/s)", "plain MONAI (images/s)", "medpipe / plain"]
-    print(f"| {' | '.join(head)} | medpipe (MB) | plain MONAI (MB) |\n|---|{'---:|' * 6}")
+    head = ["patch", "batch", "medbundle (images/s)", "plain MONAI (images/s)", "medbundle / plain"]
+    print(f"| {' | '.join(head)} | medbundle (MB) | plain MONAI (MB) |\n|---|{'---:|' * 6}")
     for patch in options.patches:
         print(row(patch, options.batch, options), flush=True)
 

@@ -1,4 +1,4 @@
-"""A whole-body CT with 118 classes through ``medpipe segment`` in an address space of 2 GB, PyTorch included.
+"""A whole-body CT with 118 classes through ``medbundle segment`` in an address space of 2 GB, PyTorch included.
 
 ``python -m benchmarks.whole_body`` writes a made-up CT of 512 x 512 x 824 voxels and a bundle of one 3x3x3 convolution,
 so that memory is what is measured and not the arithmetic of a network, limits the address space as ``ulimit -v`` does,

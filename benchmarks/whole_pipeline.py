@@ -1,4 +1,4 @@
-"""From a file to a saved label map with one and the same network: medpipe, stock MONAI parts and nnU-Net v2.
+"""From a file to a saved label map with one and the same network: medbundle, stock MONAI parts and nnU-Net v2.
 
 ``python -m benchmarks.whole_pipeline --nnunet VENV -o FILE`` writes Markdown tables. ``VENV`` is a virtual environment
 of its own with ``nnunetv2`` and ``monai``, made for example by
@@ -50,7 +50,7 @@ def network_arguments(classes: int, filters: Sequence[int]) -> dict[str, Any]:
 
 
 def write_bundle(folder: Path, classes: int, filters: Sequence[int]) -> Path:
-    """A medpipe bundle with random weights."""
+    """A medbundle bundle with random weights."""
     return write_random_bundle(
         folder,
         f"random{classes}_segmentation",
@@ -105,12 +105,12 @@ def run(who: str, job: dict[str, Any], python: Path) -> dict[str, float]:
 
 
 def agreement(paths: dict[str, Path]) -> dict[str, float]:
-    """The share of voxels to which medpipe and another give the same label."""
+    """The share of voxels to which medbundle and another give the same label."""
     import nibabel as nib
     import numpy as np
 
     maps = {who: np.asarray(nib.load(path).dataobj) for who, path in paths.items()}
-    return {who: float((maps["medpipe"] == labels).mean()) for who, labels in maps.items() if who != "medpipe"}
+    return {who: float((maps["medbundle"] == labels).mean()) for who, labels in maps.items() if who != "medbundle"}
 
 
 def measure(classes: int, pythons: dict[str, Path], options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -158,7 +158,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def section(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
     """The tables as a section of a Markdown page, and all numbers."""
-    pythons = {"medpipe": Path(sys.executable), "stock": Path(sys.executable)}
+    pythons = {"medbundle": Path(sys.executable), "stock": Path(sys.executable)}
     if options.nnunet is not None:
         # Not resolved: a virtual environment is told by the place of its link to Python.
         pythons["nnU-Net"] = options.nnunet.absolute() / "bin" / "python"

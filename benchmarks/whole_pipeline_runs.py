@@ -1,6 +1,6 @@
 """The ways that ``benchmarks.whole_pipeline`` compares, each run in a process of its own, and its clock.
 
-``python -m benchmarks.whole_pipeline_runs medpipe|stock JOB`` prints one line of JSON.
+``python -m benchmarks.whole_pipeline_runs medbundle|stock JOB`` prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Run(Phases):
         }
 
 
-def medpipe(job: dict[str, Any]) -> dict[str, float]:
-    """What ``medpipe segment`` does, from its first import on."""
+def medbundle(job: dict[str, Any]) -> dict[str, float]:
+    """What ``medbundle segment`` does, from its first import on."""
     phases = Run()
     from pipeline.cli.quick_import import import_monai
 
@@ -151,7 +151,7 @@ def stock(job: dict[str, Any]) -> dict[str, float]:
     return phases.result(clock)
 
 
-WAYS: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {"medpipe": medpipe, "stock": stock}
+WAYS: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {"medbundle": medbundle, "stock": stock}
 
 
 if __name__ == "__main__":

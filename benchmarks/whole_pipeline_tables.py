@@ -21,7 +21,7 @@ A `DynUNet` with random weights and {filters} filters, windows of 96 voxels that
 Gaussian weights and no mirroring, for int16 NIfTI volumes of 0.8 x 0.8 x 1.5 mm, tilted by 7 degrees, that the network
 sees at 1.5 mm; label maps on the grid of the input.
 
-- medpipe is `medpipe segment` with a bundle as `medpipe build` writes it.
+- medbundle is `medbundle segment` with a bundle as `medbundle build` writes it.
 - stock is what MONAI's model zoo bundles are made of, in float32: `LoadImaged`, `Orientationd`, `Spacingd`,
   `SlidingWindowInferer` with one window at a time, `Invertd` of the logits, argmax, `SaveImaged`.
 {nnunet_note}\
@@ -32,13 +32,13 @@ brackets without the imports.
 {totals}
 
 The stages of the largest volume in seconds. *Load* reads and preprocesses; *blend* is all between the windows, which is
-where medpipe also goes back to the input's grid and decides on the labels; *finish* is what comes after the last
+where medbundle also goes back to the input's grid and decides on the labels; *finish* is what comes after the last
 window, saving included.
 
 {stages}
 
-The share of voxels with the same label as medpipe's. With random weights the highest logits lie close together, so that
-bfloat16 shows more than with a trained network{differences}.
+The share of voxels with the same label as medbundle's. With random weights the highest logits lie close together, so
+that bfloat16 shows more than with a trained network{differences}.
 
 {agreement}
 """

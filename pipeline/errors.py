@@ -61,7 +61,7 @@ class CasesFailed(SystemExit):
 def failure_list(failures: Mapping[str, str], *, total: int) -> str:
     """The failed cases of a batch, a line each, for standard error."""
     lines = [f"  {name}: {reason}" for name, reason in failures.items()]
-    return "\n".join([f"medpipe: {len(failures)} of {total} cases failed:", *lines]) + "\n"
+    return "\n".join([f"medbundle: {len(failures)} of {total} cases failed:", *lines]) + "\n"
 
 
 def find_input_error(error: BaseException) -> InputError | None:

@@ -1,4 +1,4 @@
-"""No patient's name, ID or date of birth comes out of medpipe but in a DICOM file (PS3.3 C.7.1.1).
+"""No patient's name, ID or date of birth comes out of medbundle but in a DICOM file (PS3.3 C.7.1.1).
 
 Every series has them, in values that pydicom accepts and in others that it warns of and quotes. What is said, logged,
 warned of, raised, written and left behind is searched.

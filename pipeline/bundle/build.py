@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pipeline
 from pipeline.bundle.configs import evaluate_config, inference_config, multi_gpu_config, train_config
 from pipeline.planning import Plan, load_plan
 from pipeline.writing import whole_file
@@ -16,7 +17,14 @@ __all__ = ["build_bundle", "built_files", "stale_files"]
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 # The versions that the built configs were made for and tested with.
 _VERSIONS = {"monai_version": "1.6.1", "pytorch_version": "2.13.0", "numpy_version": "2.4.6"}
-_REQUIRED = {"pytorch-ignite": "0.5.5", "nibabel": "5.4.2", "pydicom": "3.0.2", "highdicom": "0.28.2", "itk": "5.4.7"}
+_REQUIRED = {
+    "medbundle": pipeline.__version__,
+    "pytorch-ignite": "0.5.5",
+    "nibabel": "5.4.2",
+    "pydicom": "3.0.2",
+    "highdicom": "0.28.2",
+    "itk": "5.4.7",
+}
 
 _LOGGING = """\
 [loggers]

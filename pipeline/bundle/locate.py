@@ -46,7 +46,7 @@ def find_bundle(bundle: str | Path) -> Path:
     """The folder of a bundle.
 
     Args:
-        bundle: a folder with a ``plan.yaml`` or ``configs/``, or the name of a bundle that comes with medpipe.
+        bundle: a folder with a ``plan.yaml`` or ``configs/``, or the name of a bundle that comes with medbundle.
 
     Raises:
         InputError: there is none; suggests the nearest name.

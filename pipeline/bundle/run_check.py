@@ -85,7 +85,7 @@ def _print_input_errors_in_one_line() -> None:
         if known is None:
             before(kind, error, trace)
         else:
-            sys.stderr.write(f"medpipe: {known}\n")
+            sys.stderr.write(f"medbundle: {known}\n")
 
     hook.one_line_errors = True  # type: ignore[attr-defined]
     sys.excepthook = hook

@@ -66,7 +66,7 @@ def _matches_plan(bundle: Path) -> None:
         raise InputError(
             f"{', '.join(path.name for path in stale)} differ from the plan",
             where=bundle / "configs",
-            cure=f"Run: medpipe build {bundle.name}",
+            cure=f"Run: medbundle build {bundle.name}",
         )
 
 
@@ -137,7 +137,7 @@ def _write_image(samples: np.ndarray, folder: Path, case: int, plan: Plan) -> st
 def _weights(bundle: Path) -> None:
     path = bundle / "models" / "model.pt"
     if not path.is_file():
-        raise InputError("no weights", where=path, cure=f"Run: medpipe train {bundle} --data DIR")
+        raise InputError("no weights", where=path, cure=f"Run: medbundle train {bundle} --data DIR")
     if path.stat().st_size > _MAX_WEIGHT_BYTES:
         raise InputError(
             "weights are too large to ship", where=path, expected="at most 25 MiB", got=path.stat().st_size

@@ -29,7 +29,7 @@ def open_workflow(bundle: Path, configs: Sequence[str], *, training: bool = Fals
     files = [bundle / "configs" / f"{name}.json" for name in configs]
     for file in files:
         if not file.is_file():
-            raise InputError("no such config", where=file, cure=f"Run: medpipe build {bundle.name}")
+            raise InputError("no such config", where=file, cure=f"Run: medbundle build {bundle.name}")
     monai_logger = logging.getLogger("monai.bundle.workflows")
     monai_logger.setLevel(logging.ERROR)  # it warns that logging was left to us
     given = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}

@@ -1,4 +1,4 @@
-"""The command line; :func:`pipeline.cli.main.main` is what ``medpipe`` runs."""
+"""The command line; :func:`pipeline.cli.main.main` is what ``medbundle`` runs."""
 
 from pipeline.cli.main import main
 

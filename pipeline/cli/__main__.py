@@ -1,4 +1,4 @@
-"""``python -m pipeline.cli`` is ``medpipe``."""
+"""``python -m pipeline.cli`` is ``medbundle``."""
 
 from pipeline.cli.main import main
 

@@ -1,6 +1,6 @@
 """What the verbs do: call one workflow, print what it tells, return the exit status.
 
-Imports stand inside functions so that ``medpipe --help`` answers at once.
+Imports stand inside functions so that ``medbundle --help`` answers at once.
 """
 
 from __future__ import annotations

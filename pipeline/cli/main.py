@@ -1,4 +1,4 @@
-"""The ``medpipe`` command: parse, run one verb, and answer an error with one line."""
+"""The ``medbundle`` command: parse, run one verb, and answer an error with one line."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _messages(verbose=arguments.verbose, stream=stream):
             return command(arguments)
     except KeyboardInterrupt:
-        sys.stderr.write("medpipe: interrupted\n")
+        sys.stderr.write("medbundle: interrupted\n")
         return EXIT_INTERRUPTED
     except Exception as error:
         known = find_input_error(error)
         if known is None:
             raise
-        sys.stderr.write(f"medpipe: {known}\n")
+        sys.stderr.write(f"medbundle: {known}\n")
         return EXIT_INPUT
 
 

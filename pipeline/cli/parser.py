@@ -1,4 +1,4 @@
-"""The verbs of the ``medpipe`` command and their options."""
+"""The verbs of the ``medbundle`` command and their options."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def _build_parser() -> _Parser:
     parser = _Parser(
-        prog="medpipe", description="From DICOM, NIfTI or PNG to a MONAI bundle and to masks.", allow_abbrev=False
+        prog="medbundle", description="From DICOM, NIfTI or PNG to a MONAI bundle and to masks.", allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=f"medpipe {__version__}")
+    parser.add_argument("--version", action="version", version=f"medbundle {__version__}")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def verb(name: str, command: Callable[[argparse.Namespace], int], help_text: str) -> _Parser:
@@ -80,7 +80,7 @@ def _build_parser() -> _Parser:
     _add_calibration(verb("calibrate", commands.calibrate, about))
 
     sub = verb("compare", commands.compare, "Compare the results of two or more evaluations, case by case.")
-    sub.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="output folders of medpipe evaluate")
+    sub.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="output folders of medbundle evaluate")
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the tables")
     about = "columns of metrics.csv to compare (default: all that can be)"
     sub.add_argument("--measures", nargs="+", metavar="COLUMN", help=about)
@@ -105,7 +105,7 @@ def _build_parser() -> _Parser:
 
     about = "Make phantom CT series, train a small bundle on them for a minute, evaluate and segment."
     sub = verb("demo", commands.demo, about)
-    sub.add_argument("-o", "--output", type=Path, default=Path("medpipe_demo"), metavar="OUT")
+    sub.add_argument("-o", "--output", type=Path, default=Path("medbundle_demo"), metavar="OUT")
     sub.add_argument("--minutes", type=float, default=1.2, help="time to train (default 1.2)")
     return parser
 
@@ -131,7 +131,7 @@ def _add_training(sub: _Parser) -> None:
     """Train a bundle."""
     sub.add_argument("bundle", metavar="BUNDLE")
     sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
-    about = "folder for weights and curves (default: the bundle; for one of medpipe's own, BUNDLE_training)"
+    about = "folder for weights and curves (default: the bundle; for one of medbundle's own, BUNDLE_training)"
     sub.add_argument("-o", "--output", type=Path, metavar="OUT", help=about)
     sub.add_argument("--epochs", type=int, metavar="N")
     sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")

@@ -172,7 +172,7 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], width: 
 
 
 def _uid(phantom: Phantom, *parts: object) -> str:
-    return generate_uid(entropy_srcs=["medpipe phantom", str(phantom.seed), *map(str, parts)])
+    return generate_uid(entropy_srcs=["medbundle phantom", str(phantom.seed), *map(str, parts)])
 
 
 def _ct_slice(phantom: Phantom, k: int) -> Dataset:
@@ -225,4 +225,4 @@ def _add_patient_and_study(dataset: Dataset, phantom: Phantom) -> None:
     dataset.SeriesDescription = "Phantom"
     dataset.FrameOfReferenceUID = _uid(phantom, "frame of reference")
     dataset.PositionReferenceIndicator = ""
-    dataset.Manufacturer = "medpipe"
+    dataset.Manufacturer = "medbundle"

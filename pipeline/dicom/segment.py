@@ -47,6 +47,6 @@ class Segment:
 class Algorithm:
     """Who made the segments. ``family`` is a code (value, scheme, meaning) of PS3.16 CID 7162."""
 
-    name: str = "medpipe"
+    name: str = "medbundle"
     version: str = pipeline.__version__
     family: Code = ("123109", "DCM", "Artificial Intelligence")

@@ -16,7 +16,7 @@ from pipeline.evaluation.scores import ScoreTable
 
 __all__ = ["FolderPairs", "find_label_maps", "label_names", "match_folders", "score_folders"]
 
-_OVERLAY = "_overlay"  # a picture that medpipe segment puts beside a mask
+_OVERLAY = "_overlay"  # a picture that medbundle segment puts beside a mask
 _RESAMPLED = "prediction resampled to the reference's grid (nearest neighbour)"
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
     """The label maps in a folder by their names: without suffix, and without nnU-Net's ``_0000``.
 
     A folder within it that holds one DICOM SEG counts as a file. Where a DICOM SEG and another file have one name, as
-    medpipe writes them, the other one is taken; a picture ``NAME_overlay`` beside ``NAME`` is none.
+    medbundle writes them, the other one is taken; a picture ``NAME_overlay`` beside ``NAME`` is none.
 
     Raises:
         InputError: there is no such folder, it holds no label map, or two files have one name.

@@ -104,7 +104,7 @@ def read_measures(folder: str | Path) -> MeasureTable:
     path = Path(folder).expanduser()
     path = path / METRICS_FILE if path.is_dir() else path
     if not path.is_file():
-        cure = "Give the output folder of medpipe evaluate"
+        cure = "Give the output folder of medbundle evaluate"
         raise InputError("no such file", where=path, cure=cure)
     rows = read_csv(path, needed=_KEYS)
     columns = [name for name in (rows[0] if rows else {}) if name not in (*_KEYS, "note", "patients", *FACTS)]

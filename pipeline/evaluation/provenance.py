@@ -31,13 +31,13 @@ def provenance(
         datalist: the file that says which cases the weights have seen.
 
     Returns:
-        ``medpipe`` (its version), ``bundle``, ``bundle_version``, ``weights``, ``weights_sha256``, ``datalist``, and
+        ``medbundle`` (its version), ``bundle``, ``bundle_version``, ``weights``, ``weights_sha256``, ``datalist``, and
         from that ``split_seed`` and ``fold``, which the training left out; None for what is not given or not there.
     """
     root, file, listed = (None if path is None else Path(path) for path in (bundle, weights, datalist))
     deal = {} if listed is None else _json(listed)
     return {
-        "medpipe": pipeline.__version__,
+        "medbundle": pipeline.__version__,
         "bundle": None if root is None else root.name,
         "bundle_version": None if root is None else _json(root / "configs" / "metadata.json").get("version"),
         "weights": None if file is None else str(file),

@@ -159,7 +159,7 @@ def read_calibration(
     Raises:
         InputError: it is none, or is of other weights or features.
     """
-    cure = "Run: medpipe calibrate, or remove the file"
+    cure = "Run: medbundle calibrate, or remove the file"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["weights_sha256"] != weights_sha256:

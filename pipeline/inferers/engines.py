@@ -26,7 +26,7 @@ def check_engine(engine: str) -> None:
     if engine not in ("auto", *ENGINES):
         raise InputError("no such engine", where="engine", expected=f"auto or one of {', '.join(ENGINES)}", got=engine)
     if engine == "openvino" and not openvino_is_installed():
-        raise InputError("OpenVINO is not installed", where="engine openvino", cure="pip install 'medpipe[openvino]'")
+        raise InputError("OpenVINO is not installed", where="engine openvino", cure="pip install 'medbundle[openvino]'")
 
 
 def engine_by_rule(device: torch.device) -> str:

@@ -100,7 +100,7 @@ def cache_file() -> Path | None:
             folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return None
-    return folder / "medpipe" / "engines.json"
+    return folder / "medbundle" / "engines.json"
 
 
 def recall(key: str) -> dict[str, Measured] | None:

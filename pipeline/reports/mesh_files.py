@@ -20,7 +20,7 @@ __all__ = ["WRITERS", "Mesh", "write_glb", "write_obj", "write_stl"]
 Floats = npt.NDArray[np.float64]
 
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
-_NOTE = f"medpipe {pipeline.__version__}. SPACE=LPS"
+_NOTE = f"medbundle {pipeline.__version__}. SPACE=LPS"
 
 _STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 _STL_HEADER_BYTES = 80
@@ -92,7 +92,7 @@ def write_obj(meshes: Sequence[Mesh], path: Path, _apart: bool) -> list[Path]:
 def write_glb(meshes: Sequence[Mesh], path: Path, _apart: bool) -> list[Path]:
     """Write binary glTF 2.0: metres, x to the patient's left, y to the head, z to the front; a node per mesh."""
     document: dict[str, Any] = {
-        "asset": {"version": "2.0", "generator": f"medpipe {pipeline.__version__}"},
+        "asset": {"version": "2.0", "generator": f"medbundle {pipeline.__version__}"},
         "scene": 0,
         "scenes": [{"nodes": list(range(len(meshes)))}],
         "nodes": [{"name": mesh.name, "mesh": number} for number, mesh in enumerate(meshes)],

@@ -73,7 +73,7 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
                 raise InputError(
                     f"{int((~np.isfinite(values)).sum())} of {values.size} voxels are NaN or infinite",
                     where=source,
-                    cure="Repair the image; medpipe does not guess their values",
+                    cure="Repair the image; medbundle does not guess their values",
                 )
             if lowest == highest:
                 empty = InputError("all voxels have one value", where=source, got=f"{lowest:g}")

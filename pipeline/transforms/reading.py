@@ -26,7 +26,7 @@ _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
 class CaseReader(PathReader):
-    """A MONAI image reader that takes whatever medpipe takes, for ``LoadImaged(reader=...)``.
+    """A MONAI image reader that takes whatever medbundle takes, for ``LoadImaged(reader=...)``.
 
     A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`, pictures, also those in DICOM that have no
     place in the patient, to :class:`pipeline.transforms.pictures.PictureReader`; NIfTI, NRRD and MHA go to MONAI's

@@ -65,7 +65,7 @@ def open_inference(
     """
     root = find_bundle(bundle)
     _check_task(root, task)
-    if untilt:  # passed on only then: a bundle that was not built by medpipe has no such entry
+    if untilt:  # passed on only then: a bundle that was not built by medbundle has no such entry
         _check_untilt(root)
         overrides["untilt"] = True
     if in_turn and "case_threads" in (_entries(root / "configs" / "inference.json") or {}):
@@ -140,7 +140,7 @@ def _check_task(root: Path, task: str) -> None:
     stated = "" if content is None else str(content.get("task", "")).lower()
     for other, verb in _VERBS.items():
         if other != task and other in stated and task not in stated:
-            raise InputError(f"is a {other} bundle", where=root.name, cure=f"Run: medpipe {verb}")
+            raise InputError(f"is a {other} bundle", where=root.name, cure=f"Run: medbundle {verb}")
 
 
 def _check_untilt(root: Path) -> None:
@@ -148,7 +148,7 @@ def _check_untilt(root: Path) -> None:
     file = root / "configs" / "inference.json"
     content = _entries(file)
     if content is not None and "untilt" not in content:
-        cure = f"Build it again with: medpipe build {root.name}, or leave --untilt out"
+        cure = f"Build it again with: medbundle build {root.name}, or leave --untilt out"
         raise InputError("has no entry untilt", where=file, cure=cure)
 
 

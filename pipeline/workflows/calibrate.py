@@ -60,7 +60,7 @@ def calibrate(
     made = fit_calibration(
         known, labels=labels, label_features=LABEL_FEATURES, image_features=IMAGE_FEATURES, seed=seed
     )
-    told = {key: facts[key] for key in ("medpipe", "bundle", "bundle_version", "weights_sha256")}
+    told = {key: facts[key] for key in ("medbundle", "bundle", "bundle_version", "weights_sha256")}
     made.about.update(
         told,
         fold=workflow.parser.get_parsed_content("fold"),
@@ -90,7 +90,7 @@ def check_calibration(bundle: str | Path, *, data: Path, weights: Path | None = 
     workflow, facts = _open(bundle, data=data, weights=weights, subset="test", fold=None)
     file = Path(workflow.parser.get_parsed_content("weights")).with_name(FILE)
     if not file.is_file():
-        raise InputError("no calibration", where=file, cure="Run: medpipe calibrate, without --check")
+        raise InputError("no calibration", where=file, cure="Run: medbundle calibrate, without --check")
     made = read_calibration(
         file, weights_sha256=facts["weights_sha256"], label_features=LABEL_FEATURES, image_features=IMAGE_FEATURES
     )

@@ -15,14 +15,14 @@ from pipeline.evaluation.score_output import SUMMARY_FILE
 
 __all__ = ["compare"]
 
-_ABOUT = ("subset", "medpipe", "bundle", "bundle_version", "weights_sha256", "datalist", "split_seed", "fold",
+_ABOUT = ("subset", "medbundle", "bundle", "bundle_version", "weights_sha256", "datalist", "split_seed", "fold",
           "predictions", "references", "tolerance", "surface")  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 
 def compare(results: Sequence[Path], *, output: Path, measures: Sequence[str] | None = None) -> Comparison:
-    """Compare the results of ``medpipe evaluate`` case by case: differences, tests, and a ranking.
+    """Compare the results of ``medbundle evaluate`` case by case: differences, tests, and a ranking.
 
     Args:
         results: two or more folders with ``metrics.csv``; the first is what the others are compared with first.

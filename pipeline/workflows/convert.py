@@ -1,4 +1,4 @@
-"""``medpipe convert``: images and label maps from one format to another, without a network."""
+"""``medbundle convert``: images and label maps from one format to another, without a network."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def streaming_inferer(inferer: Any) -> StreamingInferer:
         "cannot keep to a limit of memory",
         where=type(inferer).__name__,
         expected="StreamingInferer",
-        cure="Build the bundle again with medpipe build",
+        cure="Build the bundle again with medbundle build",
     )
 
 

@@ -68,7 +68,7 @@ def segment(
 
 def _keep_probabilities(workflow: ConfigWorkflow, names: Sequence[str]) -> None:
     if "probabilities" not in workflow.parser:
-        cure = "Build the bundle again with medpipe build, or leave --probabilities out"
+        cure = "Build the bundle again with medbundle build, or leave --probabilities out"
         raise InputError("has no entry probabilities", where="inference.json", cure=cure)
     workflow.parser["probabilities"] = list(names)
 

@@ -18,7 +18,7 @@ def train(bundle: str | Path, *, data: Path, output: Path | None = None, **overr
         data: see :func:`pipeline.data.find_pairs`.
         output: folder for ``model.pt``, ``datalist.json``, the resumable state, curves and table. When absent, a bundle
             given by its folder is trained in place (``models/`` and ``output/``), and a bundle given by name, which is
-            medpipe's own, into ``<name>_training`` in the working directory.
+            medbundle's own, into ``<name>_training`` in the working directory.
         overrides: top-level entries of ``train.json``, such as ``epochs``, ``time_budget_minutes`` or ``resume``.
 
     Returns:

@@ -88,7 +88,9 @@ def test_outside_of_a_workflow_the_working_directory_is_the_root(
 
 
 def test_an_opened_workflow_without_a_config_is_refused(bundle: Path) -> None:
-    with pytest.raises(InputError, match=r"deploy\.json: no such config\. Run: medpipe build phantom_ct_segmentation"):
+    with pytest.raises(
+        InputError, match=r"deploy\.json: no such config\. Run: medbundle build phantom_ct_segmentation"
+    ):
         open_workflow(bundle, ["deploy"])
 
 

@@ -129,7 +129,7 @@ def test_from_then_on_a_users_error_is_printed_in_one_line(
     wrapped = RuntimeError("instantiating")
     wrapped.__cause__ = InputError("is empty", where="a.nii")
     hook(RuntimeError, wrapped, None)
-    assert capsys.readouterr().err == "medpipe: a.nii: is empty\n"
+    assert capsys.readouterr().err == "medbundle: a.nii: is empty\n"
     assert others == []
     foreign = ZeroDivisionError("division by zero")
     hook(ZeroDivisionError, foreign, None)

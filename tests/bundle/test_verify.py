@@ -47,7 +47,7 @@ def test_a_config_edited_by_hand_fails_only_the_comparison_with_the_plan(whole_b
     failed = _failed(whole_bundle)
     assert failed.keys() == {CONFIGS}
     assert "train.json differ from the plan" in failed[CONFIGS]
-    assert "medpipe build phantom_ct_segmentation" in failed[CONFIGS]
+    assert "medbundle build phantom_ct_segmentation" in failed[CONFIGS]
 
 
 @pytest.mark.parametrize("key", ["version", "task", "network_data_format", "required_packages_version"])
@@ -90,4 +90,4 @@ def test_weights_of_another_network_and_missing_documents_fail(whole_bundle: Pat
 def test_missing_weights_fail_with_the_cure(bundle: Path) -> None:
     failed = _failed(bundle)
     assert failed.keys() == {WEIGHTS, DOCUMENTS}
-    assert f"no weights. Run: medpipe train {bundle} --data" in failed[WEIGHTS]
+    assert f"no weights. Run: medbundle train {bundle} --data" in failed[WEIGHTS]

@@ -107,7 +107,9 @@ def test_a_foreign_bundle_runs_without_untilt_and_refuses_it(threshold, tmp_path
     file.write_text(json.dumps(config))
     write(Tilted(degrees=0, axis=1).slices(), tmp_path / "case")
     assert segment(tmp_path / "case", bundle=foreign, output_dir=tmp_path / "out").failures == {}
-    with pytest.raises(InputError, match=r"inference\.json: has no entry untilt\. Build it again with: medpipe build"):
+    with pytest.raises(
+        InputError, match=r"inference\.json: has no entry untilt\. Build it again with: medbundle build"
+    ):
         segment(tmp_path / "case", bundle=foreign, output_dir=tmp_path / "out", untilt=True)
 
 

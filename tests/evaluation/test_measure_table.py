@@ -120,7 +120,7 @@ def test_the_summary_says_what_was_scored_and_how(tmp_path: Path) -> None:
 
 def test_what_is_not_given_is_null() -> None:
     facts = provenance(weights="absent.pt")
-    assert facts.pop("medpipe")
+    assert facts.pop("medbundle")
     assert facts.pop("weights") == "absent.pt"
     assert set(facts.values()) == {None}
 

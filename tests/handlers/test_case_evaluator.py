@@ -112,7 +112,7 @@ def test_several_cases_end_with_status_3_and_a_list(tmp_path: Path, capsys: pyte
         failures.finish()
     assert caught.value.code == 3
     assert capsys.readouterr().err.splitlines() == [
-        "medpipe: 2 of 3 cases failed:",
+        "medbundle: 2 of 3 cases failed:",
         "  unreadable: unreadable.nii: is empty",
         "  unwritable: unwritable.nii.gz: cannot be written",
     ]

@@ -147,7 +147,7 @@ def test_an_engine_that_is_not_installed_is_refused_in_one_line(monkeypatch: pyt
     monkeypatch.setattr("pipeline.inferers.engines.openvino_is_installed", lambda: False)
     with pytest.raises(InputError) as caught:
         FastestInferer(SimpleInferer(), engine="openvino")
-    assert str(caught.value) == "engine openvino: OpenVINO is not installed. pip install 'medpipe[openvino]'"
+    assert str(caught.value) == "engine openvino: OpenVINO is not installed. pip install 'medbundle[openvino]'"
     with pytest.raises(InputError, match=r"no such engine \(expected auto or one of float32, .*got float16\)"):
         FastestInferer(SimpleInferer(), engine="float16")
     monkeypatch.setattr("pipeline.inferers.fastest._WINDOWS", 1)

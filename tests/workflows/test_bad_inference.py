@@ -182,5 +182,5 @@ def test_an_interruption_leaves_no_half_file(  # noqa: PLR0917
     monkeypatch.setattr(place, interrupted)
     arguments = ["segment", str(image), "--bundle", str(built), "-o", str(tmp_path / "out")]
     assert main([*arguments, "--probabilities", "all"]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "medpipe: interrupted"
+    assert capsys.readouterr().err.splitlines()[-1] == "medbundle: interrupted"
     assert not list(tmp_path.glob("out/*"))

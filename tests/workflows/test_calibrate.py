@@ -167,7 +167,7 @@ def test_other_weights_are_refused_and_without_a_calibration_nothing_changes(
     assert [path.name for path in (tmp_path / "plain").iterdir()] == ["new100.nii.gz"]
     calibration = calibrated.bundle / "models" / "quality.json"
     other.with_name("quality.json").write_text(calibration.read_text())
-    with pytest.raises(InputError, match=r"of other weights .*medpipe calibrate") as caught:
+    with pytest.raises(InputError, match=r"of other weights .*medbundle calibrate") as caught:
         segment(image, bundle=calibrated.bundle, weights=other, output_dir=tmp_path / "refused")
     assert "\n" not in str(caught.value)
     other.with_name("quality.json").unlink()

@@ -69,7 +69,7 @@ def test_a_truncated_picture_among_good_ones_is_listed(
     assert _rows(out)["good"]["predicted"] == "bar"
     assert _rows(out)["bad"]["predicted"] == ""
     head, line = capsys.readouterr().err.splitlines()
-    assert head == "medpipe: 1 of 2 cases failed:"
+    assert head == "medbundle: 1 of 2 cases failed:"
     assert "bad.png: cannot be read" in line
     assert main(["classify", str(bad), "--bundle", str(classified.bundle), "-o", str(tmp_path / "alone")]) == 1
     assert "bad.png: cannot be read" in _error(capsys)
@@ -128,10 +128,10 @@ def test_each_task_has_its_verb(classified: Classified, tmp_path: Path, capsys: 
     classified.draw("bar", 100, tmp_path / "one.png")
     arguments = [str(tmp_path / "one.png"), "-o", str(tmp_path / "out"), "--bundle"]
     assert main(["segment", *arguments, str(classified.bundle)]) == 1
-    assert "shape_png_classification: is a classification bundle. Run: medpipe classify" in _error(capsys)
+    assert "shape_png_classification: is a classification bundle. Run: medbundle classify" in _error(capsys)
     for verb in ("classify", "explain"):
         assert main([verb, *arguments, "hippocampus_mr_segmentation"]) == 1
-        assert "hippocampus_mr_segmentation: is a segmentation bundle. Run: medpipe segment" in _error(capsys)
+        assert "hippocampus_mr_segmentation: is a segmentation bundle. Run: medbundle segment" in _error(capsys)
 
 
 def test_a_copy_of_a_bundle_without_its_plan_and_name_keeps_its_task(
@@ -159,7 +159,7 @@ def test_a_bundle_that_is_not_built_says_so(
     classified.draw("bar", 100, tmp_path / "one.png")
     arguments = ["classify", str(tmp_path / "one.png"), "--bundle", str(bare), "-o", str(tmp_path / "out")]
     assert main(arguments) == 1
-    assert "Run: medpipe build bare" in _error(capsys)
+    assert "Run: medbundle build bare" in _error(capsys)
     build_bundle(bare)
     assert main(arguments) == 1
     assert "model.pt: no weights" in _error(capsys)

@@ -111,7 +111,7 @@ def test_one_bad_case_of_a_batch_is_listed_and_the_others_are_finished(trained: 
     run = _bundle_run(tmp_path, "--config_file", str(config), "--dataset_dir", "in", "--output_dir", "out")
     assert run.returncode == 3
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["s502.dcm", "s502.nii.gz"]
-    assert _said(run)[0] == "medpipe: 1 of 2 cases failed:"
+    assert _said(run)[0] == "medbundle: 1 of 2 cases failed:"
     assert "s501" in _said(run)[1]
     assert "mm" in _said(run)[1]
 

@@ -73,7 +73,7 @@ def test_dicom_seg_is_scored_with_the_names_of_its_segments(
 
 
 def test_dicom_seg_against_nifti(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
-    """As ``medpipe segment`` leaves them: the NIfTI beside the SEG is the same, and is taken."""
+    """As ``medbundle segment`` leaves them: the NIfTI beside the SEG is the same, and is taken."""
     phantom, _ = dicom
     save_labels(phantom.labels, tmp_path / "references" / "a.nii.gz", phantom.affine)
     _seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm")

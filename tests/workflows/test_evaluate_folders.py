@@ -283,7 +283,7 @@ def test_the_command_ends_with_3_and_a_line_for_each_bad_case(
     options = ["--predictions", names[0], "--references", names[1], "-o", "the scores", "--tolerance", "2"]
     assert main(["evaluate", *options]) == 3
     first, *lines = capsys.readouterr().err.strip().splitlines()[-3:]
-    assert first == "medpipe: 2 of 3 cases failed:"
+    assert first == "medbundle: 2 of 3 cases failed:"
     for case, line in zip(("case0", "case1"), lines, strict=True):
         assert all(f"{name}/{case}.nii.gz" in line for name in names)
     assert {case for case, _ in metric_rows(tmp_path / "the scores")} == {"case0", "case1", "case2"}

@@ -86,7 +86,7 @@ def test_a_batch_outlives_a_truncated_picture(
     assert "a: disc" in said.out
     assert "explained 2 of 3 case(s)" in said.out
     head, line = said.err.splitlines()
-    assert head == "medpipe: 1 of 3 cases failed:"
+    assert head == "medbundle: 1 of 3 cases failed:"
     assert "b.png: cannot be read" in line
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_gradcam.png", "c_gradcam.png"]
 

@@ -164,7 +164,7 @@ def test_a_bad_picture_of_a_folder_is_listed_and_the_others_are_finished(
     _save(np.full((HEIGHT, WIDTH), 7, np.uint8), tmp_path / "in" / "blank.png")
     assert _segment(bundle, tmp_path / "in", tmp_path / "out") == 3
     first, *lines = capsys.readouterr().err.splitlines()
-    assert first == "medpipe: 2 of 3 cases failed:"
+    assert first == "medbundle: 2 of 3 cases failed:"
     assert "blank.png: all voxels have one value" in lines[0]
     assert "s502.png: cannot be read" in lines[1]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["s503.png", "s503_overlay.png"]

@@ -18,7 +18,7 @@ _IMAGENET_MEAN, _IMAGENET_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.22
 
 
 def loading(plan: Plan, *, label: bool, series: str | None = None, untilt: str | None = None) -> list[Config]:
-    """Load the image and, where there is one, the label map with medpipe's reader, channel first."""
+    """Load the image and, where there is one, the label map with medbundle's reader, channel first."""
     given = {"series": series, "untilt": untilt}
     reader: Config = {"_target_": _READER, **{key: value for key, value in given.items() if value is not None}}
     label = label and not _outlines(plan)  # those wait for the grid of a sound image, see checks

@@ -271,7 +271,7 @@ def _state_the_method(dataset: Dataset, *, shifted: bool) -> None:
     dataset.DeidentificationMethod = [
         "PS3.15 Basic Application Level Confidentiality Profile, 2026c",
         "ROIName kept without the patient's name and ID",
-        f"medpipe {__version__}, dicom-anonymizer {version('dicom-anonymizer')}",
+        f"medbundle {__version__}, dicom-anonymizer {version('dicom-anonymizer')}",
     ]
     dataset.DeidentificationMethodCodeSequence = Sequence()
     for value, meaning in (_BASIC_PROFILE, _MODIFIED_DATES)[: 1 + shifted]:

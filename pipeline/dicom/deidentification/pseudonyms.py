@@ -130,7 +130,7 @@ def read_uid_map(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError("the UID map cannot be read", where=path, got=type(error).__name__) from None
     if not _is_uid_map(content):
-        raise InputError("is no UID map", where=path, expected="a file that medpipe deidentify wrote")
+        raise InputError("is no UID map", where=path, expected="a file that medbundle deidentify wrote")
     return dict(content)
 
 

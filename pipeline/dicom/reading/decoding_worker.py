@@ -2,7 +2,7 @@
 
 The decoders of JPEG 2000, JPEG and JPEG-LS hold Python's lock, so that threads do not make them any faster. As a
 script this file is a process that answers each line on standard input, a JSON list of a path and a frame, with one
-line, the type and the shape of an array, and the array's bytes. It imports nothing of medpipe, to start at once.
+line, the type and the shape of an array, and the array's bytes. It imports nothing of medbundle, to start at once.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # medpipe's own modules must not stand in for others of the same name
+    del sys.path[0]  # medbundle's own modules must not stand in for others of the same name
     _serve()

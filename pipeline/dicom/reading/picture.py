@@ -62,7 +62,7 @@ def read_picture(path: Path) -> tuple[Array, int]:
                 "the pixel data cannot be decoded: the file is damaged, or no decoder for it is installed",
                 where=path,
                 got=_syntax(path),
-                cure=f"{COPY_AGAIN}, uncompressed if need be; JPEG lossless needs: pip install 'medpipe[jpeg]'",
+                cure=f"{COPY_AGAIN}, uncompressed if need be; JPEG lossless needs: pip install 'medbundle[jpeg]'",
             ) from error
 
 

@@ -73,7 +73,7 @@ def _decoded(header: Header) -> Array:
             "the pixel data cannot be decoded: the file is damaged, or no decoder for it is installed",
             where=header.path.name,
             got=UID(header.transfer_syntax_uid).name,
-            cure=f"{COPY_AGAIN}, uncompressed if need be; JPEG lossless needs: pip install 'medpipe[jpeg]'",
+            cure=f"{COPY_AGAIN}, uncompressed if need be; JPEG lossless needs: pip install 'medbundle[jpeg]'",
         ) from error
 
 

@@ -87,7 +87,7 @@ def write_measurement_report(
         path: the file to write; an older one is replaced.
         series: which series or volume of ``source_files``, where they hold several, as :func:`pipeline.dicom.choose`
             takes it.
-        algorithm: who made the segments; medpipe itself when absent.
+        algorithm: who made the segments; medbundle itself when absent.
         segmentation: the DICOM SEG of the same labels, as :func:`pipeline.dicom.write_segmentation` writes it.
 
     Returns:
@@ -189,9 +189,9 @@ def _report(
     algorithm: Algorithm,
 ) -> sr.Comprehensive3DSR:
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=generate_uid(prefix=None, entropy_srcs=["medpipe", algorithm.name, algorithm.version]),
+        uid=generate_uid(prefix=None, entropy_srcs=["medbundle", algorithm.name, algorithm.version]),
         name=algorithm.name,
-        manufacturer_name="medpipe",
+        manufacturer_name="medbundle",
         model_name=algorithm.name,
     )
     context = sr.ObserverContext(observer_type=_DEVICE, observer_identifying_attributes=device)
@@ -212,7 +212,7 @@ def _report(
             series_number=SERIES_NUMBER,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
-            manufacturer="medpipe",
+            manufacturer="medbundle",
             is_complete=True,
             manufacturer_model_name=algorithm.name,
             software_versions=pipeline.__version__,

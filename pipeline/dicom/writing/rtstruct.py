@@ -78,7 +78,7 @@ def write_rtstruct(
         path: the file to write; an older one is replaced.
         series: which series or volume of ``source_files``, where they hold several, as :func:`pipeline.dicom.choose`
             takes it.
-        algorithm: who made the segments; medpipe itself when absent.
+        algorithm: who made the segments; medbundle itself when absent.
         series_description: of the new series.
         series_number: of the new series.
 
@@ -135,7 +135,7 @@ def _structure_set(stack: Stack, algorithm: Algorithm) -> Dataset:
     dataset.InstanceNumber = 1
     dataset.Modality, dataset.SeriesInstanceUID = "RTSTRUCT", generate_uid(prefix=None)
     dataset.OperatorsName = ""
-    dataset.Manufacturer, dataset.ManufacturerModelName = "medpipe", algorithm.name
+    dataset.Manufacturer, dataset.ManufacturerModelName = "medbundle", algorithm.name
     dataset.SoftwareVersions = pipeline.__version__
     dataset.FrameOfReferenceUID = frame
     dataset.PositionReferenceIndicator = source.get("PositionReferenceIndicator", "")

@@ -73,7 +73,7 @@ def write_segmentation(
         segmentation_type: "binary", or "labelmap", which takes less space for many segments but is new (2024).
         compression: "none", "deflated" (PS3.5 A.5) or, of a label map, "rle" (PS3.5 A.4.2), all without loss; by
             default "none" for a binary segmentation and "rle" for a label map.
-        algorithm: who made the segments; medpipe itself when absent.
+        algorithm: who made the segments; medbundle itself when absent.
         series_description: of the new series.
         series_number: of the new series.
 
@@ -173,7 +173,7 @@ def _segmentation(
             series_instance_uid=highdicom.UID(),
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
-            manufacturer="medpipe",
+            manufacturer="medbundle",
             software_versions=pipeline.__version__,
             device_serial_number="none",
             omit_empty_frames=False,

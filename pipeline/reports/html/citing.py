@@ -46,9 +46,9 @@ def bundle_text(summary: Mapping[str, Any]) -> str:
 
 def software_text(summary: Mapping[str, Any], packages: Sequence[str]) -> str:
     """With what it was computed, and the versions of the packages that are installed."""
-    made = summary.get("medpipe") or pipeline.__version__
+    made = summary.get("medbundle") or pipeline.__version__
     found = ", ".join(f"{name} {found}" for name in packages if (found := _version(name)) is not None)
-    return f"Software: medpipe {made} (Python {platform.python_version()}, {found})."
+    return f"Software: medbundle {made} (Python {platform.python_version()}, {found})."
 
 
 def counted(number: int, what: str) -> str:

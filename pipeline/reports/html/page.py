@@ -29,7 +29,7 @@ _FACTS = {
     "datalist": "Datalist",
     "predictions": "Predictions",
     "references": "References",
-    "medpipe": "medpipe version",
+    "medbundle": "medbundle version",
 }
 _FILES = ("weights", "datalist", "predictions", "references")  # named without the folders that lead there
 
@@ -80,7 +80,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        cure = "Give the output folder of medpipe evaluate"
+        cure = "Give the output folder of medbundle evaluate"
         raise InputError("cannot be read", where=path, got=error, cure=cure) from None
     if not isinstance(content, dict) or "summary" not in content:
         raise InputError("is no summary of an evaluation", where=path)
