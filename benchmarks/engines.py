@@ -25,11 +25,11 @@ from monai.data import list_data_collate
 from monai.networks.nets import DynUNet
 
 from pipeline.bundle import open_workflow
-from pipeline.bundle.memory import keep_freed_memory
 from pipeline.inferers import FastestInferer, bf16_is_fast
 from pipeline.inferers.engines import ENGINES, make_engine
 from pipeline.inferers.measured import measure
-from pipeline.inferers.openvino_network import openvino_is_installed
+from pipeline.patches.freed_memory import keep_freed_memory
+from pipeline.patches.openvino import openvino_is_installed
 from pipeline.planning import load_plan
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"

@@ -49,7 +49,7 @@ class Phases:
 def medbundle(image: Path, out: Path, phases: Phases) -> None:
     """What ``medbundle segment`` does."""
     began = time.perf_counter()
-    from pipeline.cli.quick_import import import_monai
+    from pipeline.patches.quick_import import import_monai
 
     import_monai()
     from pipeline.bundle import open_workflow, run_workflow

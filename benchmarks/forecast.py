@@ -62,7 +62,7 @@ def one(bundle: Path, image: Path, out: Path) -> dict[str, Any]:
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("pipeline.workflows.forecast")
+    logger = logging.getLogger("pipeline.planning.forecast")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     began = time.perf_counter()

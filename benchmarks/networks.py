@@ -25,9 +25,9 @@ import yaml
 from monai.bundle import ConfigParser
 
 from pipeline.bundle import build_bundle
-from pipeline.bundle.memory import keep_freed_memory
 from pipeline.evaluation import ClassificationTable
 from pipeline.inferers import AutocastInferer
+from pipeline.patches.freed_memory import keep_freed_memory
 from pipeline.planning import Plan, load_plan
 from pipeline.workflows.evaluate import evaluate
 from pipeline.workflows.train import train

@@ -36,7 +36,7 @@ def one(way: str, bundle: Path, folder: Path, out: Path, threads: int) -> dict[s
     import torch
 
     from pipeline.bundle import run_workflow
-    from pipeline.workflows.apply import applied, open_inference
+    from pipeline.bundle.applying import applied, open_inference
 
     torch.set_num_threads(threads)
     began, cpu_began = time.perf_counter(), time.process_time()

@@ -72,13 +72,13 @@ class Run(Phases):
 def medbundle(job: dict[str, Any]) -> dict[str, float]:
     """What ``medbundle segment`` does, from its first import on."""
     phases = Run()
-    from pipeline.cli.quick_import import import_monai
+    from pipeline.patches.quick_import import import_monai
 
     import_monai()
     import torch
 
     from pipeline.bundle import run_workflow
-    from pipeline.workflows.apply import applied, open_inference
+    from pipeline.bundle.applying import applied, open_inference
 
     phases.imported()
     torch.set_num_threads(job["threads"])

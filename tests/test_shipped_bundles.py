@@ -41,8 +41,9 @@ def test_the_test_scores_are_those_of_the_readme(name: str, shared_data: Path, t
     for count, what, written in rows:
         row = summary[what.replace(" ", "_") if "accuracy" in summary else what]
         assert int(count) == len(table.cases)
-        # A processor without bfloat16 rounds otherwise, and one image more or less is one in a hundred.
-        assert float(written) == pytest.approx(row.get("mean", row.get("value")), abs=0.011), what
+        # A processor without bfloat16 rounds otherwise: one image may then be right, or in another bin, that was not.
+        one_image = max(0.011, 1 / len(table.cases))
+        assert float(written) == pytest.approx(row.get("mean", row.get("value")), abs=one_image), what
 
 
 @pytest.mark.parametrize("name", [name for name in DATA if name.endswith(("us_segmentation", "ct_segmentation"))])

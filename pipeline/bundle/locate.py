@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from pathlib import Path
-from types import FrameType
-
-from monai.bundle import ConfigWorkflow
 
 from pipeline.errors import InputError
+from pipeline.patches.running_workflow import running_workflow
 
-__all__ = ["find_bundle", "running_bundle_root", "running_workflow"]
+__all__ = ["find_bundle", "running_bundle_root"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # Beside the package in a checkout, inside it when installed.
 _SHIPPED = (_PACKAGE.parent / "bundles", _PACKAGE / "bundles")
-
-
-def running_workflow() -> ConfigWorkflow | None:
-    """The MONAI workflow that is evaluating the caller's config, if there is one.
-
-    A config cannot ask where it lies, and ``bundle_root: "."`` follows the working directory. So the workflow is looked
-    up on the call stack: MONAI evaluates configs inside its methods.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        candidate = frame.f_locals.get("self")
-        if isinstance(candidate, ConfigWorkflow):
-            return candidate
-        frame = frame.f_back
-    return None
 
 
 def running_bundle_root() -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 import warnings
 from pathlib import Path
-from types import TracebackType
 
 from monai.bundle import ConfigParser
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS, ID_SEP_KEY
 
-from pipeline.bundle.locate import running_workflow
-from pipeline.bundle.memory import keep_freed_memory
 from pipeline.data import existing_path
-from pipeline.errors import InputError, find_input_error
+from pipeline.errors import InputError
+from pipeline.patches.error_hook import print_input_errors_in_one_line
+from pipeline.patches.freed_memory import keep_freed_memory
+from pipeline.patches.running_workflow import running_workflow
 
 __all__ = ["check_run"]
 
@@ -25,7 +24,7 @@ def check_run(
 ) -> None:
     """Check what the user gave before anything is loaded; the first entry of ``initialize``.
 
-    Also tells the allocator to keep freed memory, see :func:`pipeline.bundle.memory.keep_freed_memory`.
+    Also tells the allocator to keep freed memory, see :func:`pipeline.patches.freed_memory.keep_freed_memory`.
 
     Args:
         dataset_dir: must be given and exist.
@@ -37,7 +36,7 @@ def check_run(
         InputError: also for an override that no config of the bundle knows, with the nearest one that it does.
     """
     if one_line_errors:
-        _print_input_errors_in_one_line()
+        print_input_errors_in_one_line()
     keep_freed_memory()
     # LoadImage makes all of MONAI's readers, and this one warns that it has no GPU decoder.
     warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
@@ -73,19 +72,3 @@ def _check_overrides() -> None:
             near = difflib.get_close_matches(key, sorted(known), n=1)
             cure = f"Did you mean --{near[0]}?" if near else "See the keys of the config file"
             raise InputError(f"unknown override --{key}", cure=cure)
-
-
-def _print_input_errors_in_one_line() -> None:
-    before = sys.excepthook
-    if getattr(before, "one_line_errors", False):
-        return
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        known = find_input_error(error)
-        if known is None:
-            before(kind, error, trace)
-        else:
-            sys.stderr.write(f"medbundle: {known}\n")
-
-    hook.one_line_errors = True  # type: ignore[attr-defined]
-    sys.excepthook = hook

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import InputError, failure_list
 
 if TYPE_CHECKING:
-    from pipeline.workflows.apply import Applied
+    from pipeline.bundle.applying import Applied
 
 __all__ = [
     "build",
@@ -40,7 +40,7 @@ def _write(text: str) -> None:
 
 def segment(arguments: argparse.Namespace) -> int:
     """Segment what lies at a path."""
-    from pipeline.cli.quick_import import import_monai
+    from pipeline.patches.quick_import import import_monai
 
     import_monai()
     from pipeline.workflows.segment import segment
@@ -52,7 +52,7 @@ def segment(arguments: argparse.Namespace) -> int:
 
 def classify(arguments: argparse.Namespace) -> int:
     """Classify what lies at a path."""
-    from pipeline.cli.quick_import import import_monai
+    from pipeline.patches.quick_import import import_monai
 
     import_monai()
     from pipeline.workflows.classify import classify

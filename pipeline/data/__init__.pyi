@@ -2,12 +2,11 @@ from .case_threads import CaseThreads
 from .classes import find_classified
 from .content import content_hash
 from .failures import CaseFailures, SurvivingCases
-from .files import IMAGE_SUFFIXES, existing_path, find_inputs, strip_suffix
+from .inputs import existing_path, find_inputs
 from .pairs import find_pairs
 from .splits import DataSplit
 
 __all__ = [
-    "IMAGE_SUFFIXES",
     "CaseFailures",
     "CaseThreads",
     "DataSplit",
@@ -17,5 +16,4 @@ __all__ = [
     "find_classified",
     "find_inputs",
     "find_pairs",
-    "strip_suffix",
 ]

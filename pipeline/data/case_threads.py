@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pipeline.data.files import Case
+from pipeline.data.inputs import Case
 
 __all__ = ["CaseThreads"]
 

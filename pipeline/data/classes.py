@@ -7,8 +7,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pipeline.data.files import Case, existing_path, find_inputs, strip_suffix
+from pipeline.data.inputs import Case, existing_path, find_inputs
 from pipeline.errors import InputError
+from pipeline.sources.kinds import strip_suffix
 
 __all__ = ["find_classified"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.data.files import PICTURE_SUFFIXES, Case
+from pipeline.data.inputs import Case
+from pipeline.sources.kinds import PICTURE_SUFFIXES
 
 __all__ = ["content_hash", "content_of", "copies"]
 

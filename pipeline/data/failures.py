@@ -11,7 +11,7 @@ from typing import Any
 from torch.utils.data import IterableDataset
 
 from pipeline.data.case_threads import CaseThreads
-from pipeline.data.files import Case
+from pipeline.data.inputs import Case
 from pipeline.errors import CasesFailed, InputError, failure_list, find_input_error, is_shortage, one_line
 
 __all__ = ["CaseFailures", "SurvivingCases"]

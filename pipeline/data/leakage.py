@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pipeline.data.content import content_of
-from pipeline.data.files import Case
+from pipeline.data.inputs import Case
 from pipeline.errors import InputError
 
 __all__ = ["Overlap", "find_overlaps", "overlap_error", "patient_of"]

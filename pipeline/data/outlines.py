@@ -11,8 +11,9 @@ from typing import Any
 
 import pydicom
 
-from pipeline.data.files import LABEL_CLASSES, Case, case_name, is_dicom
+from pipeline.data.inputs import Case, case_name
 from pipeline.errors import InputError
+from pipeline.sources.kinds import LABEL_CLASSES, is_dicom
 
 __all__ = ["find_outlined"]
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from pipeline.data.files import (
-    Case,
-    case_name,
-    existing_path,
-    images_in,
-    is_image,
-    label_file,
-    strip_suffix,
-    training_entries,
-)
+from pipeline.data.inputs import Case, case_name, existing_path, training_entries
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
+from pipeline.sources.kinds import images_in, is_image, label_file, strip_suffix
 
 __all__ = ["find_pairs"]
 

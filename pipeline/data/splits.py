@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.data.classes import find_classified
 from pipeline.data.content import content_of, copies
 from pipeline.data.datalists import write_datalist
-from pipeline.data.files import Case
+from pipeline.data.inputs import Case
 from pipeline.data.leakage import Overlap, find_overlaps, overlap_error, patient_of
 from pipeline.data.pairs import find_pairs
 from pipeline.errors import InputError

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.files import IMAGE_SUFFIXES, is_label_object, label_file, strip_suffix
 from pipeline.errors import InputError, one_line
-from pipeline.evaluation.label_maps import LabelMap, read_label_map, resample_to
 from pipeline.evaluation.scores import ScoreTable
+from pipeline.sources.kinds import IMAGE_SUFFIXES, is_label_object, label_file, strip_suffix
+from pipeline.sources.label_maps import LabelMap, read_label_map, resample_to
 
 __all__ = ["FolderPairs", "find_label_maps", "label_names", "match_folders", "score_folders"]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from ignite.engine import Engine, Events
 
-from pipeline.data.files import is_picture
+from pipeline.sources.kinds import is_picture
 
 __all__ = ["ScoreCases", "ScoreClasses"]
 

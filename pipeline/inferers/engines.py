@@ -9,7 +9,8 @@ import torch
 
 from pipeline.errors import InputError
 from pipeline.inferers.autocast import bf16_is_fast
-from pipeline.inferers.openvino_network import OpenVinoNetwork, openvino_is_installed
+from pipeline.inferers.openvino_network import OpenVinoNetwork
+from pipeline.patches.openvino import openvino_is_installed
 
 __all__ = ["ENGINES", "Network", "candidates", "check_engine", "engine_by_rule", "make_engine", "openvino_problem"]
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 import warnings
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 
-__all__ = ["OpenVinoNetwork", "openvino_is_installed"]
+from pipeline.patches.openvino import core, import_openvino
+
+__all__ = ["OpenVinoNetwork"]
 
 _KEPT_SIZES = 2  # compiled networks: pictures without a common size would else fill the memory
-
-
-def openvino_is_installed() -> bool:
-    """Whether there is a package ``openvino``, without the seconds that its import takes."""
-    return "openvino" in sys.modules or importlib.util.find_spec("openvino") is not None
 
 
 class OpenVinoNetwork:
@@ -70,7 +63,7 @@ class OpenVinoNetwork:
         return self._compiled[size]
 
     def _compile(self, window: torch.Tensor) -> Any:
-        openvino = _openvino()
+        openvino = import_openvino()
         with ThreadPoolExecutor(1) as thread:  # without the modes of this one, which would be traced as well
             model = thread.submit(self._convert, openvino, window.clone()).result()
         options = {
@@ -78,7 +71,7 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        return _core().compile_model(model, "CPU", options).create_infer_request().infer
+        return core().compile_model(model, "CPU", options).create_infer_request().infer
 
     def _convert(self, openvino: Any, window: torch.Tensor) -> Any:
         with torch.no_grad(), warnings.catch_warnings():
@@ -86,21 +79,3 @@ class OpenVinoNetwork:
             trace: Any = torch.jit.trace
             traced = trace(self.network, window, check_trace=False, strict=False)
             return openvino.convert_model(traced, input=list(window.shape))
-
-
-@cache
-def _core() -> Any:
-    """One for the whole process: when a second one goes, the stack on which signals are handled goes with it.
-
-    OpenVINO's plugin for processors sets ``sigaltstack(2)``, of which there is one a thread, and frees that memory with
-    its core. Python handles signals on that stack, so that an interrupt would end in a segmentation fault.
-    """
-    return _openvino().Core()
-
-
-def _openvino() -> Any:
-    """OpenVINO without its telemetry: it tells Google Analytics of each import and conversion, unless it is absent."""
-    if "openvino" not in sys.modules:
-        modules: dict[str, Any] = sys.modules
-        modules.setdefault("openvino_telemetry", None)  # Python's way to bar an import
-    return importlib.import_module("openvino")

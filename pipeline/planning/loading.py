@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import InputError
 from pipeline.planning.normalization import NORMALIZATIONS
-from pipeline.planning.plan import Code, Label, Plan, Preprocessing
+from pipeline.planning.plan import Plan, Preprocessing
+from pipeline.sources.label_table import Code, Label
 
 __all__ = ["load_plan"]
 

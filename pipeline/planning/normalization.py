@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.planning.sections import Count, Positive, Section
+from pipeline.planning.sections import Count, Positive
+from pipeline.sources.label_table import Section
 
 __all__ = [
     "NORMALIZATIONS",

@@ -8,45 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.planning.normalization import PHOTOGRAPHS, Normalization
-from pipeline.planning.sections import Color, Count, Engine, Fraction, Positive, Section
+from pipeline.planning.sections import Count, Engine, Fraction, Positive
+from pipeline.sources.label_table import Label, Section
 
-__all__ = ["Code", "Label", "Plan", "Preprocessing"]
-
-
-class Code(Section):
-    """A coded concept (DICOM PS3.3 section 8): value, coding scheme, meaning."""
-
-    value: str
-    scheme: str = "SCT"
-    meaning: str
-
-
-class Label(Section):
-    """One foreground class of a segmentation, or one class of a classification.
-
-    Attributes:
-        value: the value in label maps (1 to 255; 0 is background), or the class index of a classification.
-        name: what tables, masks and reports call it.
-        category: SNOMED CT segmented property category (DICOM PS3.16 CID 7150).
-        type: SNOMED CT segmented property type.
-        modifier: which part or side of the type, such as Anterior or Left.
-        color: recommended display colour, sRGB 0 to 255.
-        mask_colors: the colours, sRGB 0 to 255, that mean this label in colour masks; black is background.
-        source_names: the names that this label goes by in the DICOM RTSTRUCT (ROI names) and SEG files (segment labels
-            or codes) of a 3D data set, in any case of letters; all that a file has are joined. Absent, it is ``name``.
-            One label of a plan must have them for such files to be read.
-        tolerance_mm: the tolerance of the normalised surface Dice in evaluations; of pictures, in pixels.
-    """
-
-    value: Annotated[int, Field(ge=0, le=255)]
-    name: Annotated[str, Field(min_length=1)]
-    category: Code | None = None
-    type: Code | None = None
-    modifier: Code | None = None
-    color: Color | None = None
-    mask_colors: tuple[Color, ...] = ()
-    source_names: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
-    tolerance_mm: Annotated[float, Field(ge=0)] = 1.0
+__all__ = ["Plan", "Preprocessing"]
 
 
 class Data(Section):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.errors import InputError
-from pipeline.transforms.viewing import viewable
+from pipeline.sources.viewing import viewable
 from pipeline.writing import whole_file
 
 __all__ = ["Explanation", "draw_explanation", "overlay"]

@@ -4,19 +4,15 @@ from .in_place import ScaleIntensityRanged
 from .intensity import Clahed, UnitRanged
 from .labels import LoadLabeld
 from .masks import DecodeMaskd
-from .pictures import PictureReader
-from .reading import CaseReader
 from .saving import SaveSegmentationd
 from .spacing import Spacing, Spacingd
 
 __all__ = [
-    "CaseReader",
     "CheckImaged",
     "CheckLabeld",
     "Clahed",
     "DecodeMaskd",
     "LoadLabeld",
-    "PictureReader",
     "SaveSegmentationd",
     "ScaleIntensityRanged",
     "Spacing",

@@ -14,9 +14,9 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImage, MapTransform
 from monai.utils import MetaKeys, SpaceKeys
 
-from pipeline.data.files import is_label_object, label_file
 from pipeline.dicom import Grid, read_labels
-from pipeline.transforms.reading import CaseReader
+from pipeline.sources.kinds import is_label_object, label_file
+from pipeline.sources.reader import CaseReader
 
 __all__ = ["LoadLabeld"]
 
@@ -24,7 +24,7 @@ __all__ = ["LoadLabeld"]
 class LoadLabeld(MapTransform):  # type: ignore[misc]
     """Load label maps, where a DICOM RTSTRUCT or SEG becomes one on the grid of its loaded image.
 
-    Every other file is loaded as ``LoadImaged`` does with :class:`pipeline.transforms.CaseReader`.
+    Every other file is loaded as ``LoadImaged`` does with :class:`pipeline.sources.CaseReader`.
 
     Args:
         keys: paths of label maps, of RTSTRUCT or SEG files, or of folders with one of those. They become float32
@@ -34,7 +34,7 @@ class LoadLabeld(MapTransform):  # type: ignore[misc]
             may be strings, as JSON has them.
 
     Raises:
-        InputError: see :func:`pipeline.dicom.read_labels` and :class:`pipeline.transforms.CaseReader`.
+        InputError: see :func:`pipeline.dicom.read_labels` and :class:`pipeline.sources.CaseReader`.
     """
 
     def __init__(self, keys: KeysCollection, *, image_key: str, names: Mapping[str | int, Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.dicom import Segment
 from pipeline.errors import InputError
-from pipeline.transforms.viewing import viewable
+from pipeline.sources.viewing import viewable
 from pipeline.writing import whole_file
 
 __all__ = ["label_colors", "write_index_png", "write_overlay_png"]

@@ -6,15 +6,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.data.files import is_picture
 from pipeline.data.mapped import MappedVolume
 from pipeline.dicom import Algorithm, Segment
 from pipeline.errors import InputError
+from pipeline.sources.kinds import is_picture
+from pipeline.sources.nifti import nifti_image, write_label_map
 from pipeline.transforms.checks import source_of
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
 from pipeline.transforms.probability_files import (
@@ -25,14 +25,8 @@ from pipeline.transforms.probability_files import (
     taken_maps,
     write_picture,
 )
-from pipeline.writing import whole_file
 
 __all__ = ["SaveSegmentationd"]
-
-_GEOMETRY_FIELDS = (
-    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-    *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
-)
 
 
 class SaveSegmentationd(MapTransform):  # type: ignore[misc]
@@ -127,7 +121,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         targets = [*([nifti, dicom] if dicom_files else [nifti]), *probabilities.values()]
         self._spare_inputs([source, *dicom_files], targets=targets)
         self._make_folder()
-        blank = _nifti(np.broadcast_to(np.float32(0), labels.shape), affine, like=source)
+        blank = nifti_image(np.broadcast_to(np.float32(0), labels.shape), affine, like=source)
         for volume in maps.values():
             as_nifti(volume, blank.header)
         if dicom_files:  # first, because it checks the grid once more
@@ -202,44 +196,8 @@ def _on_input_grid(labels: np.ndarray, image: Any) -> np.ndarray:
     return labels
 
 
-def write_label_map(labels: np.ndarray, affine: np.ndarray, target: Path, *, like: str | None = None) -> None:
-    """Write a uint8 NIfTI label map.
-
-    Args:
-        labels: shape (X, Y, Z), values 0 to 255.
-        affine: voxel indices to RAS mm, shape (4, 4).
-        target: the final path; a temporary neighbour is renamed to it.
-        like: a NIfTI file whose geometry is copied bit by bit; ignored if it is something else.
-    """
-    image = _nifti(labels.astype(np.uint8, copy=False), affine, like=like)
-    with whole_file(target) as temporary:
-        nib.save(image, temporary)
-
-
-def _nifti(values: np.ndarray, affine: np.ndarray, *, like: str | None) -> Any:
-    if like is not None and like.lower().endswith((".nii", ".nii.gz")):
-        source = nib.load(like)
-        if isinstance(source.header, nib.Nifti1Header):
-            return _in_geometry_of(source, values)
-    image = nib.Nifti1Image(values, affine)
-    image.header.set_xyzt_units("mm", "sec")
-    return image
-
-
 def _rename(file: Path, target: Path) -> None:
     try:
         file.replace(target)
     except OSError as error:
         raise InputError("cannot be written", where=target, got=error.strerror) from error
-
-
-def _in_geometry_of(source: Any, labels: np.ndarray) -> Any:
-    """A map with the geometry of a NIfTI image, and nothing else of it: its texts may name the patient."""
-    if set(source.shape[3:]) == {1}:  # keep axes of length 1
-        labels = labels.reshape(source.shape)
-    # NIfTI-2 holds 64-bit numbers, which NIfTI-1 would round.
-    image = (nib.Nifti2Image if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Image)(labels, None)
-    for field in _GEOMETRY_FIELDS:
-        image.header[field] = source.header[field]
-    image.header["pixdim"][: labels.ndim + 1] = source.header["pixdim"][: labels.ndim + 1]
-    return type(image)(labels, None, header=image.header)

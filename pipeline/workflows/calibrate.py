@@ -17,6 +17,7 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose
 
 from pipeline.bundle import find_bundle, open_workflow
+from pipeline.bundle.applying import load_weights
 from pipeline.errors import InputError, find_input_error, one_line
 from pipeline.evaluation import provenance
 from pipeline.evaluation.quality import FILE, model_rows, read_calibration
@@ -25,7 +26,6 @@ from pipeline.evaluation.tables import aligned
 from pipeline.inferers.quality import IMAGE_FEATURES, LABEL_FEATURES, QualityInferer
 from pipeline.metrics import dice_per_label
 from pipeline.transforms.degrading import DEGRADATIONS, Degradation, degrade
-from pipeline.workflows.apply import load_weights
 
 __all__ = ["calibrate", "check_calibration"]
 

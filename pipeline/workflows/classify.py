@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.bundle import run_workflow
-from pipeline.workflows.apply import Applied, applied, open_inference
+from pipeline.bundle.applying import Applied, applied, open_inference
 
 __all__ = ["classify"]
 

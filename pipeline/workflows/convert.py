@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.files import is_dicom, is_label_object, label_file
 from pipeline.dicom import (
     choose,
     load,
@@ -20,9 +18,10 @@ from pipeline.dicom import (
     write_segmentation,
 )
 from pipeline.errors import InputError
-from pipeline.planning.label_table import read_label_table, write_label_table
-from pipeline.workflows.label_sources import Reference, read_label_source
-from pipeline.writing import whole_file
+from pipeline.sources.kinds import is_dicom, is_label_object, label_file
+from pipeline.sources.label_sources import Reference, read_label_source
+from pipeline.sources.label_table import read_label_table, write_label_table
+from pipeline.sources.nifti import write_nifti
 
 if TYPE_CHECKING:
     from pipeline.dicom import LabelVolume, Series
@@ -35,9 +34,6 @@ SUFFIXES = (*_NIFTI, ".dcm", *_SURFACES, ".csv")
 
 KINDS = ("segmentation", "rtstruct", "report")
 """Of DICOM objects that can be written; the first is the default."""
-
-_AFFINE_TOLERANCE_MM = 1e-3
-_SCANNER = 1  # NIfTI's code for the coordinates of the scanner, which DICOM's patient coordinates are
 
 
 def convert(
@@ -70,7 +66,7 @@ def convert(
         reference: the DICOM series that a label map belongs to; a DICOM output needs it.
         series: which series of the reference, or of the source where that is the image: its UID, number or
             description, with "/2" for the second volume of it.
-        labels: what the label values mean, see :func:`pipeline.planning.label_table.read_label_table`; for a SEG or
+        labels: what the label values mean, see :func:`pipeline.sources.label_table.read_label_table`; for a SEG or
             RTSTRUCT, which segments or ROIs are wanted.
         kind: of a DICOM output, one of :data:`KINDS`.
         segmentation_type: of a DICOM SEG, "binary" or "labelmap".
@@ -154,13 +150,13 @@ def _convert_image(series: Series, output: Path, *, source: Path, untilt: bool, 
     _spare([source, *series.files], [output])
     volume = load(series, dtype=None, untilt=untilt)
     affine = series.frames.ras_affine if series.frames is not None else ras_affine(volume.get_geometry())
-    return _write_nifti(volume.array.transpose(2, 1, 0), affine, output)
+    return write_nifti(volume.array.transpose(2, 1, 0), affine, output)
 
 
 def _write_volume(volume: LabelVolume, output: Path, suffix: str, place: Reference | None) -> list[Path]:
     if suffix in _NIFTI:
         table = write_label_table(volume.segments, _table_path(output))
-        return [_write_nifti(volume.labels, volume.affine, output), table]
+        return [write_nifti(volume.labels, volume.affine, output), table]
     labels = _bytes(volume, output)
     arguments: dict[str, Any] = {"affine": volume.affine, "segments": volume.segments, "path": output}
     if suffix in _SURFACES:
@@ -211,26 +207,3 @@ def _spare(inputs: list[Path], outputs: list[Path]) -> None:
     for output in outputs:
         if output.resolve() in taken:
             raise InputError("the output would overwrite an input", where=output, cure="Give another name")
-
-
-def _write_nifti(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> Path:
-    """Write a volume in the scanner's coordinates (NIfTI-1, qform and sform code 1).
-
-    Args:
-        array: axes (i, j, k), of a type that NIfTI has.
-        affine: 4x4, voxel to RAS mm. Where it is sheared there is no qform, which cannot be.
-        path: the file; it appears whole or not at all.
-    """
-    image = nib.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=_SCANNER)
-    image.set_qform(affine, code=_SCANNER, strip_shears=True)
-    ends = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [*array.shape, 1]
-    if np.abs((image.get_qform() - affine) @ ends.T).max() > _AFFINE_TOLERANCE_MM:
-        image = nib.Nifti1Image(array, affine)  # the attempt has changed the voxel sizes
-        image.header.set_xyzt_units("mm")
-        image.set_sform(affine, code=_SCANNER)
-        image.set_qform(None, code=0)
-    with whole_file(path) as temporary:
-        nib.save(image, temporary)
-    return path

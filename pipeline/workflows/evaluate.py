@@ -12,16 +12,16 @@ from pipeline.errors import InputError
 from pipeline.evaluation import ScoreTable, provenance
 from pipeline.evaluation.folders import label_names, match_folders, score_folders
 from pipeline.evaluation.groups import Groups, group_text, read_groups, write_groups
-from pipeline.evaluation.label_maps import read_label_names
 from pipeline.evaluation.provenance import about_text
 from pipeline.evaluation.tolerances import read_tolerances
 from pipeline.metrics.surfaces import Definition
 from pipeline.reports.html import report_evaluation, report_folders
+from pipeline.sources.label_table import read_label_names
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigWorkflow
 
-    from pipeline.data.files import Case
+    from pipeline.data.inputs import Case
 
 __all__ = ["evaluate", "evaluate_folders"]
 
@@ -140,7 +140,7 @@ def evaluate_folders(
         predictions: folder of NIfTI, NRRD, MHA, DICOM SEG or PNG.
         references: another one; files of one name belong together.
         output_dir: gets the files of :meth:`pipeline.evaluation.ScoreTable.write`.
-        labels: what the label values are called, see :func:`pipeline.evaluation.label_maps.read_label_names`. When
+        labels: what the label values are called, see :func:`pipeline.sources.label_table.read_label_names`. When
             absent, all values that occur are scored, as ``label 1`` or by the names of DICOM segments.
         resample: bring a prediction on another grid to that of its reference, instead of refusing it.
         groups: see :func:`evaluate`; where it has a column ``patient``, intervals are over patients instead of cases.

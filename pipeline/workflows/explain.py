@@ -13,10 +13,10 @@ import torch
 from monai.bundle import ConfigParser
 
 from pipeline.bundle import run_workflow
+from pipeline.bundle.applying import Applied, applied, load_weights, open_inference
 from pipeline.errors import InputError
 from pipeline.inferers.gradcam import ClassMaps, on_input_grid
 from pipeline.reports.heatmaps import Explanation, draw_explanation
-from pipeline.workflows.apply import Applied, applied, load_weights, open_inference
 
 __all__ = ["explain"]
 

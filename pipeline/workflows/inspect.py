@@ -15,9 +15,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.data.files import IMAGE_SUFFIXES, dicom_pictures, is_dicom
 from pipeline.dicom import Series, ras_affine, scan
 from pipeline.errors import InputError, one_line
+from pipeline.sources.kinds import IMAGE_SUFFIXES, dicom_pictures, is_dicom
 
 __all__ = ["Finding", "inspect", "print_findings"]
 
@@ -150,7 +150,7 @@ def _image(file: Path, root: Path) -> Finding:
     suffix = next(suffix for suffix in IMAGE_SUFFIXES if file.name.lower().endswith(suffix))
     kind = {".nii": "NIfTI", ".nii.gz": "NIfTI"}.get(suffix, suffix[1:].upper())
     try:
-        from pipeline.transforms import CaseReader  # MONAI's import takes longer than to look at a study
+        from pipeline.sources import CaseReader  # MONAI's import takes longer than to look at a study
 
         reader = CaseReader()
         array, meta = reader.get_data(reader.read(file))

@@ -9,8 +9,8 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from pipeline.bundle import run_workflow
+from pipeline.bundle.applying import Applied, applied, open_inference
 from pipeline.errors import InputError
-from pipeline.workflows.apply import Applied, applied, open_inference
 
 __all__ = ["segment"]
 
@@ -39,7 +39,7 @@ def segment(
             Masks are brought back to the tilted slices.
         max_memory_gb: the most resident memory to use, in units of 10 ** 9 bytes. Each case is then forecast from its
             header, one line of the log, and takes as large a slab and as many windows at a time as fit; see
-            :class:`pipeline.workflows.forecast.MemoryLimit`. No case is read or written beside another then.
+            :class:`pipeline.planning.forecast.MemoryLimit`. No case is read or written beside another then.
         engine: what runs the network instead of the bundle's own choice; see
             :class:`pipeline.inferers.FastestInferer`. With ``max_memory_gb`` none is measured.
         probabilities: the labels whose probabilities are written too, or ``all``.
@@ -76,7 +76,7 @@ def _keep_probabilities(workflow: ConfigWorkflow, names: Sequence[str]) -> None:
 def _limited(max_memory_gb: float, *, untilt: bool) -> dict[str, Any]:
     """What takes the place of the preprocessing in ``inference.json``."""
     return {
-        "_target_": "pipeline.workflows.forecast.MemoryLimit",
+        "_target_": "pipeline.planning.forecast.MemoryLimit",
         "transform": "@preprocessing",
         # The evaluator's: it may be one around @inferer that also tells how good the labels may be.
         "inferer": {"_target_": "pipeline.inferers.fastest.unmeasured", "inferer": "@evaluator#inferer"},

@@ -16,7 +16,7 @@ from dicom_altered.truth import rescaled, stored
 
 from pipeline.dicom import choose, load, scan
 from pipeline.errors import InputError
-from pipeline.transforms.reading import CaseReader
+from pipeline.sources.reader import CaseReader
 
 
 def by_functions(folder):

@@ -21,7 +21,8 @@ from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.dicom import Segment, choose, scan, write_segmentation
 from pipeline.errors import InputError
 from pipeline.planning import Plan
-from pipeline.transforms import CaseReader, LoadLabeld
+from pipeline.sources import CaseReader
+from pipeline.transforms import LoadLabeld
 
 SHAPE, SPACING_MM = (24, 20, 8), (2.0, 2.0, 3.0)
 ANATOMY = ("123037004", "SCT", "Anatomical Structure")

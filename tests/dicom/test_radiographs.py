@@ -19,7 +19,7 @@ from pydicom.uid import CTImageStorage, RLELossless, SecondaryCaptureImageStorag
 from pipeline.data import find_inputs
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader
+from pipeline.sources import CaseReader
 from pipeline.workflows.classify import classify
 from pipeline.workflows.inspect import inspect
 from pipeline.workflows.segment import segment

@@ -14,7 +14,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from pipeline.dicom import DicomSeriesReader, Segment, choose, scan, write_segmentation
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader, SaveSegmentationd
+from pipeline.sources import CaseReader
+from pipeline.transforms import SaveSegmentationd
 
 TISSUE = ("85756007", "SCT", "Tissue")
 SEGMENTS = [Segment(value=v, name=f"Part {v}", category=TISSUE, property_type=TISSUE) for v in (1, 7, 2)]

@@ -37,7 +37,7 @@ from monai.transforms import LoadImaged
 from pipeline.dicom import DicomSeriesReader, choose, load, scan
 from pipeline.dicom.reading.tilt import Shear
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader
+from pipeline.sources import CaseReader
 
 ALL = pytest.mark.parametrize("kind", KINDS, ids=name)
 

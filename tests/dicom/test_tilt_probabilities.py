@@ -10,8 +10,8 @@ import pytest
 from dicom_altered.tilted import KINDS, ball, in_order, middle, name, pixel_places, voxel_places
 from monai.transforms import LoadImage
 
-from pipeline.transforms import CaseReader
-from pipeline.workflows.grids import input_grid
+from pipeline.sources import CaseReader
+from pipeline.sources.image import input_grid
 from pipeline.workflows.segment import segment
 
 
@@ -47,7 +47,7 @@ def test_the_upright_grid_is_told_from_headers(kind, tmp_path):
 
 def test_a_tilted_case_is_forecast(threshold, tmp_path, caplog):
     KINDS[1].write(tmp_path / "case", ball(middle(KINDS[1])))
-    with caplog.at_level(logging.INFO, logger="pipeline.workflows.forecast"):
+    with caplog.at_level(logging.INFO, logger="pipeline.planning.forecast"):
         segment(tmp_path / "case", bundle=threshold, output_dir=tmp_path / "out", untilt=True, max_memory_gb=50)
-    (line,) = [one.getMessage() for one in caplog.records if one.name == "pipeline.workflows.forecast"]
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "pipeline.planning.forecast"]
     assert line.startswith("case: forecast about")

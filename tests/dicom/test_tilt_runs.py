@@ -27,9 +27,10 @@ from dicom_altered.tilted import (
 from dicom_altered.truth import directions, place
 from monai.transforms import LoadImaged
 
+from pipeline.bundle.applying import open_inference
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader, CheckLabeld, LoadLabeld
-from pipeline.workflows.apply import open_inference
+from pipeline.sources import CaseReader
+from pipeline.transforms import CheckLabeld, LoadLabeld
 from pipeline.workflows.segment import segment
 
 

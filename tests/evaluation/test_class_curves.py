@@ -13,8 +13,8 @@ from scipy.stats import bootstrap
 
 from pipeline.evaluation import ClassificationTable, read_measures
 from pipeline.evaluation.bootstrap import draws
-from pipeline.evaluation.class_curves import class_bins, class_curves, curve_bands, positive_classes
-from pipeline.evaluation.class_summary import class_measures, overall_measures
+from pipeline.evaluation.classification.curves import class_bins, class_curves, curve_bands, positive_classes
+from pipeline.evaluation.classification.summary import class_measures, overall_measures
 
 NAMES = {"0": "normal", "1": "bacterial", "2": "viral"}
 

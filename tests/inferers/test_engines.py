@@ -25,8 +25,8 @@ from pipeline.inferers import FastestInferer, MirroredInferer, StreamingInferer,
 from pipeline.inferers.engines import ENGINES
 from pipeline.inferers.fastest import unmeasured
 from pipeline.inferers.measured import Measured, recall, remember, setting_key
+from pipeline.planning.forecast import Probe
 from pipeline.planning.sections import Engine
-from pipeline.workflows.forecast import Probe
 
 CPU = torch.device("cpu")
 TORCH = [name for name in ENGINES if name != "openvino"]

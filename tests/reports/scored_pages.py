@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.evaluation import ClassificationTable
 from pipeline.reports.html import report_classes
-from pipeline.transforms import CaseReader
+from pipeline.sources import CaseReader
 
 CLASSES = {0: "Normal & <well>", 1: "Bacterial", 2: "Viral"}
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'

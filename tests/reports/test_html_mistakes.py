@@ -15,8 +15,8 @@ from monai.transforms import Compose, EnsureTyped, LoadImaged, Orientationd, Res
 from PIL import Image
 
 from pipeline.evaluation import ClassificationTable
-from pipeline.reports.html.mistakes import DrawnCase, MapDrawer, choose_decisions
-from pipeline.transforms import CaseReader
+from pipeline.reports.html.classification.mistakes import DrawnCase, MapDrawer, choose_decisions
+from pipeline.sources import CaseReader
 
 NAMES = {0: "dark", 1: "bright", 2: "none"}
 

@@ -11,7 +11,8 @@ from monai.transforms import LoadImaged
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader, DecodeMaskd
+from pipeline.sources import CaseReader
+from pipeline.transforms import DecodeMaskd
 
 RED, GREEN, DARK_RED, BLACK, WHITE = (255, 0, 0), (0, 200, 0), (128, 0, 0), (0, 0, 0), (255, 255, 255)
 TABLE = {"1": [RED, DARK_RED], "2": [GREEN]}

@@ -15,7 +15,8 @@ from PIL import Image
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader, SaveSegmentationd
+from pipeline.sources import CaseReader
+from pipeline.transforms import SaveSegmentationd
 
 SHAPE = (24, 20, 16)
 SEGMENTS = [

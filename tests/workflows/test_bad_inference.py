@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_nothing_and_the_other_cases_go_on(
             Path(path).write_bytes(whole[: len(whole) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pipeline.transforms.saving.nib.save", full)
+    monkeypatch.setattr("pipeline.sources.nifti.nib.save", full)
     done = segment(tmp_path / "in", bundle=built, output_dir=tmp_path / "out")
     assert list(done.failures) == ["b"]
     assert "b.nii.gz: cannot be written (got No space left on device)" in done.failures["b"]
@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(
         Path(path).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pipeline.transforms.saving.nib.save", full)
+    monkeypatch.setattr("pipeline.sources.nifti.nib.save", full)
     assert "cannot be written (got No space left on device)" in _refused(image, built, tmp_path / "out")
 
 
@@ -165,7 +165,7 @@ def test_a_network_whose_output_has_another_size_is_refused(
     assert not list(tmp_path.glob("out/*"))
 
 
-@pytest.mark.parametrize("place", ["monai.networks.nets.UNet.forward", "pipeline.transforms.saving.nib.save"])
+@pytest.mark.parametrize("place", ["monai.networks.nets.UNet.forward", "pipeline.sources.nifti.nib.save"])
 def test_an_interruption_leaves_no_half_file(  # noqa: PLR0917
     built: Path,
     tmp_path: Path,

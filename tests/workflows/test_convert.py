@@ -14,7 +14,7 @@ from dicom_altered.series import KINDS
 
 from pipeline.dicom import DicomSeriesReader
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader
+from pipeline.sources import CaseReader
 from pipeline.workflows.convert import convert
 
 

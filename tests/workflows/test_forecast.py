@@ -28,9 +28,10 @@ from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
 from pipeline.inferers import AutocastInferer, StreamingInferer
 from pipeline.inferers.quality import QualityInferer
-from pipeline.workflows.forecast import Probe, forecast
-from pipeline.workflows.grids import GridChange, grid_change, input_grid
-from pipeline.workflows.resident import TensorPeak
+from pipeline.planning.forecast import Probe, forecast
+from pipeline.planning.grids import GridChange, grid_change
+from pipeline.planning.resident import TensorPeak
+from pipeline.sources.image import input_grid
 from pipeline.workflows.segment import segment
 
 _AFFINE = np.array([[-0.9, 0.1, 0, 11], [0.1, 0.9, 0, -7], [0, 0, 2.5, 3], [0, 0, 0, 1]])
@@ -202,14 +203,14 @@ def test_masks_under_a_limit_are_the_same_and_each_case_is_forecast(
         nib.save(nib.Nifti1Image(voxels, _AFFINE), tmp_path / "in" / f"{name}.nii.gz")
     (tmp_path / "in" / "c.nii.gz").write_bytes(b"no image")
     segment(tmp_path / "in", bundle=bundle, output_dir=tmp_path / "free")
-    with caplog.at_level(logging.INFO, logger="pipeline.workflows.forecast"):
+    with caplog.at_level(logging.INFO, logger="pipeline.planning.forecast"):
         done = segment(tmp_path / "in", bundle=bundle, output_dir=tmp_path / "limited", max_memory_gb=50)
     assert list(done.failures) == ["c"]
     for name in ("a", "b"):
         free, limited = (np.asarray(nib.load(tmp_path / one / f"{name}.nii.gz").dataobj) for one in ("free", "limited"))
         np.testing.assert_array_equal(free, limited)
         assert len(np.unique(free)) > 1
-    lines = [record.getMessage() for record in caplog.records if record.name == "pipeline.workflows.forecast"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "pipeline.planning.forecast"]
     assert [line[:4] for line in lines] == ["a: f", "b: f", "c: n"]
     assert all(" GB and " in line for line in lines[:2])
     assert "no forecast" in lines[2]

@@ -22,13 +22,12 @@ from monai.inferers import SimpleInferer
 from monai.transforms import Compose
 
 from pipeline.bundle import run_workflow
-from pipeline.data import CaseFailures, CaseThreads, SurvivingCases
+from pipeline.bundle.applying import open_inference
+from pipeline.data import CaseFailures, CaseThreads, SurvivingCases, ahead
+from pipeline.data.ahead import FitsAhead
 from pipeline.errors import InputError
 from pipeline.handlers import CaseEvaluator
 from pipeline.transforms import WriteBehind
-from pipeline.workflows import ahead
-from pipeline.workflows.ahead import FitsAhead
-from pipeline.workflows.apply import open_inference
 from pipeline.workflows.segment import segment
 
 NAMES = ["a", "b", "c", "d", "e"]

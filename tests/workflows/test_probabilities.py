@@ -157,7 +157,7 @@ def test_several_cases_and_one_that_fails(bundle: Path, tmp_path: Path, monkeypa
             raise OSError(errno.ENOSPC, "No space left on device")
         save(image, path)
 
-    monkeypatch.setattr("pipeline.transforms.saving.nib.save", full)
+    monkeypatch.setattr("pipeline.sources.nifti.nib.save", full)
     out = tmp_path / "out"
     done = segment(tmp_path / "in", bundle=bundle, output_dir=out, probabilities=["Ball"])
     assert list(done.failures) == ["b"]

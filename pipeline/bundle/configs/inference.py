@@ -101,7 +101,7 @@ def _surviving(transform: str) -> Config:
 
 def _case_threads(plan: Plan, *, series: str | None = None) -> Config:
     """What reads a case ahead and writes one behind."""
-    fits = {"_target_": "pipeline.workflows.ahead.FitsAhead", "channels": len(plan.data.channels)}
+    fits = {"_target_": "pipeline.data.ahead.FitsAhead", "channels": len(plan.data.channels)}
     return {
         "_target_": "pipeline.data.CaseThreads",
         "cases": "@cases",

@@ -8,7 +8,7 @@ from typing import Literal
 from pipeline.bundle.configs.parts import Config, compose, dense_inferer, fastest, streaming_inferer
 from pipeline.bundle.configs.transforms import checks, geometry, in_place, intensities, loading
 from pipeline.planning import Plan
-from pipeline.planning.label_table import segment_arguments
+from pipeline.sources.label_table import segment_arguments
 
 __all__ = ["Classification", "Segmentation", "Task", "task_of"]
 

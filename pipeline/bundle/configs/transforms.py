@@ -12,7 +12,7 @@ __all__ = ["augmentation", "checks", "geometry", "in_place", "intensities", "loa
 
 # MONAI's default axis codes, spelled out: the default depends on the image's metadata.
 _AXIS_CODES = [["L", "R"], ["P", "A"], ["I", "S"]]
-_READER = "pipeline.transforms.CaseReader"
+_READER = "pipeline.sources.CaseReader"
 _UPSAMPLING: dict[int, Config] = {2: {"upsample_mode": "bilinear"}, 3: {}}  # MONAI's default is trilinear
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.files import is_dicom, is_picture, strip_suffix
 from pipeline.errors import InputError, one_line
 from pipeline.evaluation.folders import FolderPairs
-from pipeline.evaluation.label_maps import read_label_map, resample_to
 from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.reports.html.volumes import ViewedCase
-from pipeline.transforms import CaseReader
+from pipeline.sources import CaseReader
+from pipeline.sources.kinds import is_dicom, is_picture, strip_suffix
+from pipeline.sources.label_maps import read_label_map, resample_to
 
 __all__ = ["CaseGallery", "case_scores", "choose_cases", "find_images", "folder_cases"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.files import PICTURE_SUFFIXES, is_label_object
-from pipeline.errors import InputError, one_line
-from pipeline.transforms import CaseReader
+from pipeline.errors import InputError
+from pipeline.sources import CaseReader
+from pipeline.sources.kinds import PICTURE_SUFFIXES, is_label_object
 
-__all__ = ["LabelMap", "read_label_map", "read_label_names", "resample_to"]
+__all__ = ["LabelMap", "read_label_map", "resample_to"]
 
 _VOLUME, _PLANE = 3, 2
 _GRID_TOLERANCE = 0.02  # of the smallest side of a voxel: what formats round
@@ -114,34 +112,6 @@ def read_label_map(path: Path) -> LabelMap:
     return LabelMap(labels=_shaped(labels, _VOLUME, path), affine=affine)
 
 
-def read_label_names(path: Path) -> dict[int, str]:
-    """Read what the label values are called; 0 is background and left out.
-
-    Args:
-        path: JSON as ``{"1": "Liver"}``, a ``dataset.json`` with such ``labels`` or, as nnU-Net has them,
-            ``{"Liver": 1}``; or CSV with the columns ``value`` and ``name``.
-
-    Raises:
-        InputError: it is none of these, or two values have one name.
-    """
-    try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            content = json.loads(text)
-            pairs = [_value_and_name(*pair) for pair in content.get("labels", content).items()]
-        else:
-            pairs = [(int(row["value"]), row["name"].strip()) for row in csv.DictReader(text.splitlines())]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, csv.Error) as error:
-        expected = 'JSON as {"1": "Liver"}, dataset.json, or CSV with value,name'
-        raise InputError("is not a table of labels", where=path, expected=expected, got=one_line(error)) from None
-    pairs = [pair for pair in pairs if pair[0] != 0]
-    names = dict(pairs)
-    if not names or not all(names.values()) or not len(set(names.values())) == len(names) == len(pairs):
-        got = ", ".join(f"{value} {name}" for value, name in pairs) or "none"
-        raise InputError("needs labels with different values and names", where=path, got=got)
-    return names
-
-
 def resample_to(moving: LabelMap, grid: LabelMap) -> LabelMap:
     """Bring a label map to another one's grid: each voxel takes the nearest one's label, 0 outside.
 
@@ -162,10 +132,6 @@ def resample_to(moving: LabelMap, grid: LabelMap) -> LabelMap:
         values[inside] = moving.labels[tuple(nearest[:, inside])]
         out[:, :, k] = values.reshape(out.shape[:2])
     return LabelMap(labels=out, affine=grid.affine, names=moving.names)
-
-
-def _value_and_name(key: Any, value: Any) -> tuple[int, str]:
-    return (int(key), str(value)) if isinstance(value, str) else (int(value), str(key))
 
 
 def _from_dicom(path: Path) -> LabelMap:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from pipeline.errors import InputError
 from pipeline.evaluation.bootstrap import bootstrap_interval
-from pipeline.evaluation.class_measures import JudgedCases
-from pipeline.evaluation.class_output import classification_text, write_classification
+from pipeline.evaluation.classification.measures import JudgedCases
+from pipeline.evaluation.classification.output import classification_text, write_classification
 
 __all__ = ["ClassificationTable", "ClassifiedCase"]
 

@@ -13,9 +13,9 @@ from monai.utils import MetaKeys, ensure_tuple
 from PIL import ExifTags, Image
 from tifffile import TiffFile, TiffPage
 
-from pipeline.data.files import is_dicom
 from pipeline.dicom.reading.picture import read_picture
 from pipeline.errors import InputError
+from pipeline.sources.kinds import is_dicom
 
 __all__ = ["PictureReader"]
 

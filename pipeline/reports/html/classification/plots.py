@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.class_curves import Band, ClassCurves
+from pipeline.evaluation.classification.curves import Band, ClassCurves
 from pipeline.metrics.calibration import CalibrationBins, wilson_interval
 from pipeline.reports.html.drawing import Scale, plot_element, shortened, tick_mark
 from pipeline.reports.html.wording import shown

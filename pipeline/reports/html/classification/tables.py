@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.class_summary import CLASS_DEFINITIONS
-from pipeline.evaluation.classes import ClassificationTable, ClassifiedCase
-from pipeline.reports.html.class_plots import Confusion, percent
+from pipeline.evaluation.classification.summary import CLASS_DEFINITIONS
+from pipeline.evaluation.classification.table import ClassificationTable, ClassifiedCase
+from pipeline.reports.html.classification.plots import Confusion, percent
 from pipeline.reports.html.tables import CaseTable, Cell
 from pipeline.reports.html.wording import shown
 
@@ -71,7 +71,7 @@ def class_table(
     """The measures of each class against the rest.
 
     Args:
-        classes: from :func:`pipeline.evaluation.class_summary.class_measures`.
+        classes: from :func:`pipeline.evaluation.classification.summary.class_measures`.
         counts: the number of the cases of each class.
         cases: the number of all.
     """

@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.dicom import Segment
-from pipeline.errors import InputError
-from pipeline.planning.plan import Code, Label
+from pipeline.errors import InputError, one_line
 from pipeline.writing import whole_file
 
-__all__ = ["read_label_table", "segment_arguments", "write_label_table"]
+__all__ = ["Code", "Label", "Section", "read_label_names", "read_label_table", "segment_arguments", "write_label_table"]
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[_Byte, _Byte, _Byte]
+
+
+class Section(BaseModel):
+    """A part of a plan: unknown fields are refused, and nothing is changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Code(Section):
+    """A coded concept (DICOM PS3.3 section 8): value, coding scheme, meaning."""
+
+    value: str
+    scheme: str = "SCT"
+    meaning: str
+
+
+class Label(Section):
+    """One foreground class of a segmentation, or one class of a classification.
+
+    Attributes:
+        value: the value in label maps (1 to 255; 0 is background), or the class index of a classification.
+        name: what tables, masks and reports call it.
+        category: SNOMED CT segmented property category (DICOM PS3.16 CID 7150).
+        type: SNOMED CT segmented property type.
+        modifier: which part or side of the type, such as Anterior or Left.
+        color: recommended display colour, sRGB 0 to 255.
+        mask_colors: the colours, sRGB 0 to 255, that mean this label in colour masks; black is background.
+        source_names: the names that this label goes by in the DICOM RTSTRUCT (ROI names) and SEG files (segment labels
+            or codes) of a 3D data set, in any case of letters; all that a file has are joined. Absent, it is ``name``.
+            One label of a plan must have them for such files to be read.
+        tolerance_mm: the tolerance of the normalised surface Dice in evaluations; of pictures, in pixels.
+    """
+
+    value: Annotated[int, Field(ge=0, le=255)]
+    name: Annotated[str, Field(min_length=1)]
+    category: Code | None = None
+    type: Code | None = None
+    modifier: Code | None = None
+    color: Color | None = None
+    mask_colors: tuple[Color, ...] = ()
+    source_names: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+    tolerance_mm: Annotated[float, Field(ge=0)] = 1.0
+
 
 # DICOM PS3.16 CID 7150, for labels to which the plan gives no code.
 _ANATOMICAL_STRUCTURE = Code(value="91723000", meaning="Anatomical Structure")
@@ -117,3 +163,35 @@ def _check_values(labels: Sequence[Label], path: Path) -> None:
         raise InputError("names no label", where=path, expected=_EXPECTED)
     if 0 in values or len(set(values)) < len(values):
         raise InputError("labels must have values of their own, from 1 on", where=path, got=values)
+
+
+def read_label_names(path: Path) -> dict[int, str]:
+    """Read what the label values are called; 0 is background and left out.
+
+    Args:
+        path: JSON as ``{"1": "Liver"}``, a ``dataset.json`` with such ``labels`` or, as nnU-Net has them,
+            ``{"Liver": 1}``; or CSV with the columns ``value`` and ``name``.
+
+    Raises:
+        InputError: it is none of these, or two values have one name.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            content = json.loads(text)
+            pairs = [_value_and_name(*pair) for pair in content.get("labels", content).items()]
+        else:
+            pairs = [(int(row["value"]), row["name"].strip()) for row in csv.DictReader(text.splitlines())]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, csv.Error) as error:
+        expected = 'JSON as {"1": "Liver"}, dataset.json, or CSV with value,name'
+        raise InputError("is not a table of labels", where=path, expected=expected, got=one_line(error)) from None
+    pairs = [pair for pair in pairs if pair[0] != 0]
+    names = dict(pairs)
+    if not names or not all(names.values()) or not len(set(names.values())) == len(names) == len(pairs):
+        got = ", ".join(f"{value} {name}" for value, name in pairs) or "none"
+        raise InputError("needs labels with different values and names", where=path, got=got)
+    return names
+
+
+def _value_and_name(key: Any, value: Any) -> tuple[int, str]:
+    return (int(key), str(value)) if isinstance(value, str) else (int(value), str(key))

@@ -14,14 +14,15 @@ import torch
 from monai.inferers import Inferer
 from monai.transforms import Compose
 
-from pipeline.bundle.memory import return_freed_memory
 from pipeline.errors import InputError, one_line
 from pipeline.inferers import StreamingInferer
 from pipeline.inferers.sweep import Demand, demand, sweeps
 from pipeline.inferers.windows import Windows
+from pipeline.patches.freed_memory import return_freed_memory
+from pipeline.planning.grids import GridChange, grid_change
+from pipeline.planning.resident import TensorPeak, resident_bytes
+from pipeline.sources.image import input_grid, loaded_bytes
 from pipeline.transforms import CheckImaged
-from pipeline.workflows.grids import GridChange, grid_change, input_grid, loaded_bytes
-from pipeline.workflows.resident import TensorPeak, resident_bytes
 
 __all__ = ["Forecast", "MemoryLimit", "Probe", "forecast"]
 

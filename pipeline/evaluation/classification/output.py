@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.class_summary import write_class_summary
+from pipeline.evaluation.classification.summary import write_class_summary
 from pipeline.evaluation.score_output import BOOTSTRAP
 from pipeline.evaluation.tables import aligned, number, write_csv, write_json
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.classes import ClassificationTable
+    from pipeline.evaluation.classification.table import ClassificationTable
 
 __all__ = ["classification_text", "write_classification"]
 

@@ -11,10 +11,10 @@ from monai.data import ITKReader, NibabelReader
 from monai.data.utils import is_no_channel
 from monai.utils import MetaKeys
 
-from pipeline.data.files import dicom_pictures, is_dicom, is_label_object, is_picture
 from pipeline.errors import InputError, one_line
-from pipeline.transforms.compact import CompactNibabelReader, compact_tensor
-from pipeline.transforms.pictures import PathReader, PictureReader
+from pipeline.sources.compact import CompactNibabelReader, compact_tensor
+from pipeline.sources.kinds import dicom_pictures, is_dicom, is_label_object, is_picture
+from pipeline.sources.pictures import PathReader, PictureReader
 
 __all__ = ["CaseReader"]
 
@@ -29,7 +29,7 @@ class CaseReader(PathReader):
     """A MONAI image reader that takes whatever medbundle takes, for ``LoadImaged(reader=...)``.
 
     A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`, pictures, also those in DICOM that have no
-    place in the patient, to :class:`pipeline.transforms.pictures.PictureReader`; NIfTI, NRRD and MHA go to MONAI's
+    place in the patient, to :class:`pipeline.sources.pictures.PictureReader`; NIfTI, NRRD and MHA go to MONAI's
     readers. An input that cannot be read is an :class:`~pipeline.errors.InputError`.
 
     Where ``dimensions`` is 2, the third axis of a volume of one slice is dropped from the array and from

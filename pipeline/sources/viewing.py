@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InputError
-from pipeline.transforms.reading import CaseReader
+from pipeline.sources.reader import CaseReader
 
 __all__ = ["viewable"]
 

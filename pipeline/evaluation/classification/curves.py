@@ -12,7 +12,7 @@ from pipeline.metrics.calibration import CalibrationBins, equal_count_bins
 from pipeline.metrics.thresholds import precision_recall_points, roc_points
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.classes import ClassificationTable
+    from pipeline.evaluation.classification.table import ClassificationTable
 
 __all__ = ["Band", "ClassCurves", "class_bins", "class_curves", "curve_bands", "positive_classes"]
 

@@ -11,7 +11,6 @@ import numpy as np
 import pydicom
 from pydicom.uid import RTStructureSetStorage
 
-from pipeline.data.files import PICTURE_SUFFIXES, is_label_object
 from pipeline.dicom import (
     Grid,
     LabelVolume,
@@ -29,8 +28,9 @@ from pipeline.dicom.labels.volume import TISSUE, read_segment_descriptions
 from pipeline.dicom.reading.tilt import Shear
 from pipeline.dicom.writing.placement import place, source_stack
 from pipeline.errors import InputError
-from pipeline.planning.label_table import segment_arguments
-from pipeline.transforms import CaseReader
+from pipeline.sources import CaseReader
+from pipeline.sources.kinds import PICTURE_SUFFIXES, is_label_object
+from pipeline.sources.label_table import segment_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from pipeline.dicom import Series
-    from pipeline.planning import Label
+    from pipeline.sources.label_table import Label
 
 __all__ = ["Reference", "read_label_source"]
 

@@ -10,7 +10,8 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.evaluation.label_maps import LabelMap, read_label_map, read_label_names, resample_to
+from pipeline.sources.label_maps import LabelMap, read_label_map, resample_to
+from pipeline.sources.label_table import read_label_names
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.bootstrap import LEVEL, RESAMPLES, SEED, bootstrap_interval, mean_intervals
-from pipeline.evaluation.class_curves import class_bins, positive_classes
+from pipeline.evaluation.classification.curves import class_bins, positive_classes
 from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.evaluation.tables import write_json
 from pipeline.metrics import roc_auc_of_ranks
@@ -18,8 +18,8 @@ from pipeline.metrics.calibration import CalibrationBins
 from pipeline.metrics.thresholds import average_precision_of_ranks
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.class_measures import JudgedCases
-    from pipeline.evaluation.classes import ClassificationTable
+    from pipeline.evaluation.classification.measures import JudgedCases
+    from pipeline.evaluation.classification.table import ClassificationTable
 
 __all__ = ["CLASS_DEFINITIONS", "class_measures", "overall_measures", "write_class_summary"]
 

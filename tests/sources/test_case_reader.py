@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError, find_input_error
-from pipeline.transforms import CaseReader
+from pipeline.sources import CaseReader
 
 SHAPE = (7, 6, 5)
 OBLIQUE = np.array([[0.8, -0.6, 0.3, -11.0], [0.5, 1.1, -0.2, 20.5], [-0.3, 0.4, 2.5, 7.25], [0, 0, 0, 1]])

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.data.files import is_dicom
 from pipeline.errors import InputError, one_line
-from pipeline.evaluation.classes import ClassificationTable
+from pipeline.evaluation.classification.table import ClassificationTable
 from pipeline.reports.heatmaps import overlay
-from pipeline.transforms import CaseReader
-from pipeline.transforms.viewing import viewable
+from pipeline.sources import CaseReader
+from pipeline.sources.kinds import is_dicom
+from pipeline.sources.viewing import viewable
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from typing import Any
 import nibabel as nib
 from PIL import Image
 
-from pipeline.data.files import PICTURE_SUFFIXES
+from pipeline.sources.kinds import PICTURE_SUFFIXES
 
 __all__ = ["FitsAhead", "available_bytes"]
 
@@ -54,7 +54,7 @@ def _size(path: Path, series: str | None) -> tuple[int, ...]:
         with Image.open(path) as picture:
             width, height = picture.size
             return width, height
-    from pipeline.workflows.grids import input_grid  # what reads all other headers takes long to import
+    from pipeline.sources.image import input_grid  # what reads all other headers takes long to import
 
     size, _ = input_grid(path, series=series)
     return size

@@ -13,7 +13,7 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-QUICK = "import sys; from pipeline.cli.quick_import import import_monai; import_monai(); "
+QUICK = "import sys; from pipeline.patches.quick_import import import_monai; import_monai(); "
 
 
 def test_what_no_mask_needs_is_not_imported():
@@ -87,7 +87,7 @@ def test_a_loader_can_be_sent_to_another_process(tmp_path):
     code = (
         "import pickle, sys\n"
         f"load = pickle.loads(open({str(tmp_path / 'sent')!r}, 'rb').read())\n"
-        f"print(float(load({str(tmp_path / 'a.mha')!r})[1, 2, 1]), 'pipeline.cli.quick_import' in sys.modules)"
+        f"print(float(load({str(tmp_path / 'a.mha')!r})[1, 2, 1]), 'pipeline.patches.quick_import' in sys.modules)"
     )
     assert python(code).splitlines()[-1] == f"{voxels[1, 2, 1]} False"
 
@@ -104,7 +104,7 @@ def test_ignite_knows_a_zero_redundancy_optimizer():
 
 def test_a_library_that_is_not_installed_gets_no_stand_in():
     code = (
-        "import sys; from pipeline.cli import quick_import as q; q._LATER += ('no_such_library', 'html')\n"
+        "import sys; from pipeline.patches import quick_import as q; q._LATER += ('no_such_library', 'html')\n"
         "with q._stand_ins(): print([name in sys.modules for name in ('no_such_library', 'html')])"
     )
     assert python(code) == "[False, True]"

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.class_curves import ClassCurves, class_bins, class_curves, positive_classes
-from pipeline.evaluation.class_summary import CLASS_DEFINITIONS
-from pipeline.evaluation.classes import ClassificationTable
+from pipeline.evaluation.classification.curves import ClassCurves, class_bins, class_curves, positive_classes
+from pipeline.evaluation.classification.summary import CLASS_DEFINITIONS
+from pipeline.evaluation.classification.table import ClassificationTable
 from pipeline.evaluation.score_output import SUMMARY_FILE
 from pipeline.metrics.calibration import CalibrationBins
-from pipeline.reports.html.class_methods import class_methods_text
-from pipeline.reports.html.class_plots import calibration_plot, confusion_plot, recall_plot, roc_plot
-from pipeline.reports.html.class_tables import (
+from pipeline.reports.html.classification.methods import class_methods_text
+from pipeline.reports.html.classification.mistakes import Decision, MapDrawer, choose_decisions
+from pipeline.reports.html.classification.plots import calibration_plot, confusion_plot, recall_plot, roc_plot
+from pipeline.reports.html.classification.tables import (
     KINDS,
     class_case_table,
     class_heading,
@@ -25,7 +26,6 @@ from pipeline.reports.html.class_tables import (
     overall_cards,
 )
 from pipeline.reports.html.learning import find_curves, learning_plots
-from pipeline.reports.html.mistakes import Decision, MapDrawer, choose_decisions
 from pipeline.reports.html.page import facts_of, read_summary, write_page, write_plots
 from pipeline.reports.html.wording import shown
 

@@ -16,7 +16,7 @@ from monai.transforms import LoadImaged
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.transforms import CaseReader, PictureReader
+from pipeline.sources import CaseReader, PictureReader
 
 HEIGHT, WIDTH = 5, 8
 GREY16 = np.random.default_rng(0).integers(0, 1 << 16, (HEIGHT, WIDTH), dtype=np.uint16)

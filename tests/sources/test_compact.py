@@ -13,8 +13,9 @@ import torch
 from monai.transforms import Compose, LoadImaged, Orientationd
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
-from pipeline.transforms import CaseReader, Spacingd
-from pipeline.transforms.compact import compact_tensor
+from pipeline.sources import CaseReader
+from pipeline.sources.compact import compact_tensor
+from pipeline.transforms import Spacingd
 
 SHAPE = (7, 6, 5)
 AFFINE = np.diag([-0.8, 0.8, 2.0, 1.0])
@@ -76,7 +77,7 @@ def test_a_slope_makes_float32_of_what_nibabel_computes_in_double_precision(tmp_
 
 
 def test_a_large_file_is_converted_in_runs_of_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.transforms.compact._SLICES_BYTES", 7 * 6 * 8 * 2)
+    monkeypatch.setattr("pipeline.sources.compact._SLICES_BYTES", 7 * 6 * 8 * 2)
     voxels = np.random.default_rng(0).normal(size=SHAPE)
     known = _save(tmp_path / "case.nii.gz", voxels)
     np.testing.assert_array_equal(_load(tmp_path / "case.nii.gz").numpy()[0], known.astype(np.float32))

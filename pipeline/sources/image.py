@@ -1,57 +1,28 @@
-"""The grid of an input and the one that a network will see, told from headers alone."""
+"""An input told from its headers alone: its grid, its channels and the bytes of a voxel."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pydicom
-import torch
-from monai.data import MetaTensor
-from monai.transforms import Compose, LazyTransform, LoadImaged
+from monai.transforms import Compose, LoadImaged
 from PIL import Image
 
-from pipeline.data.files import PICTURE_SUFFIXES, dicom_pictures, is_dicom, is_picture
 from pipeline.dicom import choose, ras_affine, scan
 from pipeline.dicom.reading.geometry import Stack
 from pipeline.dicom.reading.pixels import has_whole_values
 from pipeline.dicom.reading.tilt import Shear
-from pipeline.inferers.undoing import WayBack, way_back
-from pipeline.transforms import ScaleIntensityRanged
+from pipeline.sources.kinds import PICTURE_SUFFIXES, dicom_pictures, is_dicom, is_picture
 
-__all__ = ["GridChange", "grid_change", "input_grid", "loaded_bytes"]
+__all__ = ["input_grid", "loaded_bytes"]
+
 
 _NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".mgz", ".mgh")
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _VOLUME = 3
 _FLOAT, _SHORT = 4, 2  # bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridChange:
-    """What a preprocessing does to an input's grid.
-
-    Attributes:
-        size: voxels along each axis of the input.
-        channels: of the input.
-        network_size: voxels along each axis of the network's grid.
-        back: the way back.
-        resampled: whether intensities are interpolated on the way.
-        voxel_bytes: of the image as it is loaded.
-        in_place: whether its intensities are changed in its memory.
-    """
-
-    size: tuple[int, ...]
-    channels: int
-    network_size: tuple[int, ...]
-    back: WayBack
-    resampled: bool
-    voxel_bytes: int = _FLOAT
-    in_place: bool = False
 
 
 def input_grid(
@@ -112,52 +83,6 @@ def loaded_bytes(source: str | Path, preprocessing: Compose, *, series: str | No
         )
         return _SHORT if whole and kind.kind in "iu" and kind.itemsize <= _SHORT else _FLOAT
     return _FLOAT
-
-
-def grid_change(
-    size: tuple[int, ...],
-    affine: np.ndarray,
-    *,
-    channels: int,
-    preprocessing: Compose,
-    key: str = "image",
-    voxel_bytes: int = _FLOAT,
-) -> GridChange:
-    """Follow a grid through the spatial transforms of a preprocessing, evaluated lazily on an image without memory.
-
-    Args:
-        size: of the input.
-        affine: of the input, shape (4, 4).
-        channels: of the input.
-        preprocessing: transforms of dictionaries; those that MONAI cannot evaluate lazily do not change a grid.
-        key: of the image.
-        voxel_bytes: see :func:`loaded_bytes`.
-
-    Raises:
-        InputError: a transform has no way back, see :func:`pipeline.inferers.undoing.way_back`.
-    """
-    blank = MetaTensor(torch.zeros(()).expand(channels, *size), affine=torch.as_tensor(affine))
-    data: Any = {key: blank}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="anti-aliasing")  # which is not lazy
-        for step in preprocessing.transforms:
-            if isinstance(step, LazyTransform):
-                data = step(data, lazy=True)
-    image = data[key]
-    # The records of pending operations differ from those of applied ones in this entry only.
-    operations = [{**one, "lazy": False} for one in image.pending_operations]
-    network_size = tuple(int(n) for n in image.peek_pending_shape())
-    back = way_back(operations, affine=np.asarray(image.peek_pending_affine()), network_size=network_size)
-    resampled = any(str(one["class"]) in ("SpatialResample", "Resize") for one in operations)
-    return GridChange(
-        size=size,
-        channels=channels,
-        network_size=network_size,
-        back=back,
-        resampled=resampled,
-        voxel_bytes=voxel_bytes,
-        in_place=any(isinstance(step, ScaleIntensityRanged) for step in preprocessing.transforms),
-    )
 
 
 def _upright_grid(stack: Stack) -> tuple[tuple[int, ...], np.ndarray]:

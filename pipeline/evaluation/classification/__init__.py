@@ -1,0 +1,1 @@
+"""Scores of classifications, and what they say together."""

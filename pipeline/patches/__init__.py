@@ -1,0 +1,1 @@
+"""What bends the code of others, one file each, with the reason at its head."""
