@@ -11,6 +11,7 @@ import nibabel as nib
 from PIL import Image
 
 from pipeline.sources.kinds import PICTURE_SUFFIXES
+from pipeline.sources.paths import first_of
 
 __all__ = ["FitsAhead", "available_bytes"]
 
@@ -39,7 +40,7 @@ class FitsAhead:
     def __call__(self, case: Mapping[str, Any]) -> bool:
         """Compare the size in the header of a case's image with the available memory."""
         try:
-            size = _size(Path(case["image"]), self.series)
+            size = _size(first_of(case["image"])[0], self.series)
         except Exception:  # noqa: BLE001 - whoever reads it says better what is wrong with it
             return True
         return _FLOAT * self.channels * math.prod(size) <= self.share * available_bytes()

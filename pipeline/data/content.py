@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from pipeline.data.inputs import Case
 from pipeline.sources.kinds import PICTURE_SUFFIXES
+from pipeline.sources.paths import paths_of
 
 __all__ = ["content_hash", "content_of", "copies"]
 
@@ -30,8 +31,7 @@ def content_hash(path: str | Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(content_hash(file) for file in path.rglob("*") if file.is_file())
-        return _short(hashlib.sha256("".join(files).encode()))
+        return _joined(content_hash(file) for file in path.rglob("*") if file.is_file())
     if path.name.lower().endswith(PICTURE_SUFFIXES):
         try:
             return _hash_of_pixels(path)
@@ -54,6 +54,11 @@ def _hash_of_blocks(blocks: Iterable[bytes]) -> str:
     return _short(digest)
 
 
+def _joined(hashes: Iterable[str]) -> str:
+    """One hash of several, whose order does not count."""
+    return _short(hashlib.sha256("".join(sorted(hashes)).encode()))
+
+
 def _short(digest: hashlib._Hash) -> str:
     return digest.hexdigest()[:_DIGITS]
 
@@ -74,11 +79,20 @@ def _unzipped(path: Path) -> Iterable[bytes]:
 
 
 def content_of(case: Case) -> str | None:
-    """The :func:`content_hash` of a case's image, noted in the case; None for an empty file, which shows nothing."""
+    """The :func:`content_hash` of a case's image, all channels together, noted in the case; None for an empty file."""
     if "content" not in case:
-        path = Path(case["image"])
-        case["content"] = content_hash(path) if path.is_dir() or path.stat().st_size > 0 else None
+        paths = paths_of(case["image"])
+        empty = not any(path.is_dir() or path.stat().st_size > 0 for path in paths)
+        case["content"] = None if empty else _hash_of_all(paths)
     return case["content"]  # type: ignore[no-any-return]
+
+
+def _hash_of_all(paths: Sequence[Path]) -> str:
+    """One hash of several channels, or of a series in several folders; for one path that of the path."""
+    if len(paths) == 1:
+        return content_hash(paths[0])
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
+    return _joined(content_hash(file) for file in files if file.is_file())
 
 
 def copies(cases: Iterable[Case]) -> list[list[Case]]:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from pipeline.data.content import content_of
 from pipeline.data.inputs import Case
 from pipeline.errors import InputError
+from pipeline.sources.paths import first_of
 
 __all__ = ["Overlap", "find_overlaps", "overlap_error", "patient_of"]
 
@@ -92,5 +93,5 @@ def overlap_error(overlaps: Sequence[Overlap], *, root: Path, what: str, cure: s
 
 
 def _file(case: Case, root: Path) -> str:
-    image = Path(case["image"])
+    image = first_of(case["image"])[0]
     return image.relative_to(root).as_posix() if image.is_relative_to(root) else str(image)

@@ -19,6 +19,7 @@ from pipeline.data.inputs import Case
 from pipeline.data.leakage import Overlap, find_overlaps, overlap_error, patient_of
 from pipeline.data.pairs import find_pairs
 from pipeline.errors import InputError
+from pipeline.sources.paths import NO_IMAGE
 
 __all__ = ["DataSplit"]
 
@@ -269,9 +270,9 @@ class DataSplit:
 
         def entry(case: Case) -> Case:
             about = {key: case[key] for key in ("name", "patient", "image", "label")}
-            for key in ("image", "label"):
-                if isinstance(about[key], str):  # else it is a class
-                    about[key] = Path(os.path.relpath(about[key], self.root)).as_posix()
+            about["image"] = _below(about["image"], self.root)
+            if isinstance(about["label"], str):  # else it is a class
+                about["label"] = _below(about["label"], self.root)
             return {**about, "content": content_of(case)}
 
         content = {
@@ -287,3 +288,10 @@ class DataSplit:
         }
         write_datalist(self.datalist_file, content)
         self._changed = False
+
+
+def _below(place: str | list[str], root: Path) -> str | list[str]:
+    """A path, or each of several, from the folder of the data on."""
+    if not isinstance(place, str):
+        return [str(_below(one, root)) for one in place]
+    return place if place == NO_IMAGE else Path(os.path.relpath(place, root)).as_posix()

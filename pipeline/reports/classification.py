@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.evaluation import ClassificationTable, provenance
 from pipeline.reports.figures import Picture, draw_confusion, draw_contact_sheet
+from pipeline.sources.paths import first_of
 
 __all__ = ["report_classification", "report_predictions"]
 
@@ -103,7 +104,7 @@ def _pictures(table: ClassificationTable, cases: Sequence[Mapping[str, Any]]) ->
         pictures.append(
             Picture(
                 name=name,
-                file=Path(image if isinstance(image, str | Path) else image[0]),
+                file=first_of(image)[0],
                 probabilities=dict(zip(table.classes, known.probabilities.tolist(), strict=True)),
                 predicted=tuple(k for k, chosen in zip(table.classes, table.decision(name), strict=True) if chosen),
                 reference=table.reference(name),

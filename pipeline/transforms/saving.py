@@ -15,6 +15,7 @@ from pipeline.dicom import Algorithm, Segment
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_picture
 from pipeline.sources.nifti import nifti_image, write_label_map
+from pipeline.sources.paths import paths_of
 from pipeline.transforms.checks import source_of
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
 from pipeline.transforms.probability_files import (
@@ -62,8 +63,8 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
             get one of Okabe and Ito's in a picture's files.
         algorithm: name of the algorithm in the DICOM SEG.
         version: its version.
-        cases: all cases of the run, each with ``image`` (a path) and ``name``, so that no file replaces another
-            case's input or mask.
+        cases: all cases of the run, each with ``image`` (a path, or several) and ``name``, so that no file replaces
+            another case's input or mask.
 
     Raises:
         InputError: the folder cannot be written, a file would replace an input or another case's, a label map is not
@@ -88,7 +89,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         self.image_key = image_key
         self.name_key = name_key
         self.algorithm = Algorithm(name=algorithm, version=version)
-        self.inputs = {Path(str(case["image"])).resolve() for case in cases}
+        self.inputs = {path.resolve() for case in cases for path in paths_of(case["image"])}
         self.names = {str(case["name"]) for case in cases}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -17,6 +17,7 @@ from pipeline.evaluation.tolerances import read_tolerances
 from pipeline.metrics.surfaces import Definition
 from pipeline.reports.html import report_evaluation, report_folders
 from pipeline.sources.label_table import read_label_names
+from pipeline.sources.paths import first_of
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigWorkflow
@@ -97,7 +98,8 @@ def evaluate(
 
 def _naming_files(reasons: Mapping[str, str], cases: Sequence[Case]) -> dict[str, str]:
     """The reasons with both files of each case, where a case has two and they are not all named."""
-    files = {case["name"]: (case["image"], case["label"]) for case in cases if isinstance(case["label"], str)}
+    labelled = [case for case in cases if isinstance(case["label"], str)]
+    files = {case["name"]: (first_of(case["image"])[0], case["label"]) for case in labelled}
     return {
         name: reason
         if name not in files or all(str(file) in reason for file in files[name])

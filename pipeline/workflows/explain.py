@@ -17,6 +17,7 @@ from pipeline.bundle.applying import Applied, applied, load_weights, open_infere
 from pipeline.errors import InputError
 from pipeline.inferers.gradcam import ClassMaps, on_input_grid
 from pipeline.reports.heatmaps import Explanation, draw_explanation
+from pipeline.sources.paths import first_of, paths_of
 
 __all__ = ["explain"]
 
@@ -92,16 +93,18 @@ def _draw_case(
     case: Mapping[str, Any], parser: ConfigParser, maps: ClassMaps, classes: Sequence[str], number: int | None
 ) -> None:
     target = Path(parser.get_parsed_content("output_dir")) / f"{case['name']}_gradcam.png"
-    if target.resolve() in {Path(other["image"]).resolve() for other in parser.get_parsed_content("cases")}:
+    cases = parser.get_parsed_content("cases")
+    if target.resolve() in {path.resolve() for other in cases for path in paths_of(other["image"])}:
         raise InputError("the map would replace an input", where=target, cure="Give another output folder")
     preprocessing, postprocessing, device = (
         parser.get_parsed_content(key) for key in ("preprocessing", "postprocessing", "device")
     )
+    shown = first_of(case["image"])[0]
     loaded = preprocessing(dict(case))
     image = loaded["image"]
     logits = maps.logits(image.to(device))
     if not torch.isfinite(logits).all():
-        raise InputError("the network's output is not finite", where=case["image"])
+        raise InputError("the network's output is not finite", where=shown)
     probabilities = postprocessing({**loaded, "pred": logits})["pred"].tolist()
     predicted = int(np.argmax(probabilities))
     chosen = predicted if number is None else number
@@ -111,7 +114,7 @@ def _draw_case(
     draw_explanation(
         heat,
         target,
-        picture=case["image"],
+        picture=shown,
         seen=seen > 0.5,  # noqa: PLR2004 - interpolated between 0 and 1
         series=parser.get_parsed_content("series"),
         explained=Explanation(classes[chosen], probabilities[chosen], classes[predicted], probabilities[predicted]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from pipeline.evaluation.folders import FolderPairs
 from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.reports.html.volumes import ViewedCase
 from pipeline.sources import CaseReader
-from pipeline.sources.kinds import is_dicom, is_picture, strip_suffix
+from pipeline.sources.kinds import is_picture, strip_suffix
 from pipeline.sources.label_maps import read_label_map, resample_to
+from pipeline.sources.paths import ImagePaths, first_of
 
 __all__ = ["CaseGallery", "case_scores", "choose_cases", "find_images", "folder_cases"]
 
@@ -27,7 +28,6 @@ _FASTEST = 1  # zlib's level
 _PLANE = 2
 
 _Labels = npt.NDArray[np.integer[Any]]
-_Paths = str | Path | Sequence[str | Path]
 
 
 class _Packed(NamedTuple):
@@ -65,7 +65,7 @@ class CaseGallery:
         place = None if affine is None else _whole_affine(affine)
         self._kept[name] = _Packed(maps.shape[1:], box, zlib.compress(part.tobytes(), _FASTEST), maps.dtype, place)
 
-    def cases(self, chosen: Mapping[str, str], images: Mapping[str, _Paths] | None = None) -> Iterator[ViewedCase]:
+    def cases(self, chosen: Mapping[str, str], images: Mapping[str, ImagePaths] | None = None) -> Iterator[ViewedCase]:
         """Give cases back one by one.
 
         Args:
@@ -120,7 +120,7 @@ def choose_cases(
 
 
 def folder_cases(
-    found: FolderPairs, chosen: Mapping[str, str], images: Mapping[str, _Paths] | None = None
+    found: FolderPairs, chosen: Mapping[str, str], images: Mapping[str, ImagePaths] | None = None
 ) -> Iterator[ViewedCase]:
     """Read the label maps of scored cases again; those that cannot be read are passed over.
 
@@ -166,16 +166,15 @@ def find_images(folder: Path) -> dict[str, Path]:
     return {(path.name if path.is_dir() else strip_suffix(path.name)).removesuffix("_0000"): path for path in entries}
 
 
-def _image(name: str, path: _Paths | None) -> tuple[npt.NDArray[Any] | None, npt.NDArray[np.float64] | None]:
+def _image(name: str, path: ImagePaths | None) -> tuple[npt.NDArray[Any] | None, npt.NDArray[np.float64] | None]:
     """An image for the eye and its affine (4x4); its first channel, of a colour picture the luminance."""
     if path is None:
         return None, None
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
-    first = paths[0]
-    picture = is_picture(first)
     try:
+        first = first_of(path)
+        picture = is_picture(first[0])
         reader = CaseReader(channels=1 if picture else None, untilt=True)
-        array, meta = reader.get_data(reader.read(paths if first.is_file() and is_dicom(first) else first))
+        array, meta = reader.get_data(reader.read(first))
     except Exception as error:  # noqa: BLE001 - a report without one picture is better than none
         logger.warning("%s: its image is not shown in the report: %s", name, one_line(error))
         return None, None

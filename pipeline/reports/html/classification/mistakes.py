@@ -18,7 +18,7 @@ from pipeline.errors import InputError, one_line
 from pipeline.evaluation.classification.table import ClassificationTable
 from pipeline.reports.heatmaps import overlay
 from pipeline.sources import CaseReader
-from pipeline.sources.kinds import is_dicom
+from pipeline.sources.paths import first_of
 from pipeline.sources.viewing import viewable
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class MapDrawer:
 
 
 def _drawn(path: Any, heat: _Floats | None, seen: _Floats | None) -> DrawnCase:
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    paths = first_of(path)
     words = ""
     volume = _volume(paths)
     if volume is None:
@@ -186,9 +186,8 @@ def _drawn(path: Any, heat: _Floats | None, seen: _Floats | None) -> DrawnCase:
 
 def _volume(paths: Sequence[Path]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]] | None:
     """A volume's first channel, (X, Y, Z), and its affine; None of a picture or a single slice."""
-    first = paths[0]
     reader = CaseReader(dimensions=2, untilt=True)
-    array, meta = reader.get_data(reader.read(list(paths) if first.is_file() and is_dicom(first) else first))
+    array, meta = reader.get_data(reader.read(paths))
     if len(np.asarray(meta["spatial_shape"]).ravel()) != _VOLUME:
         return None
     while array.ndim > _VOLUME:
