@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-from PIL import Image
-
-from pipeline.sources.kinds import PICTURE_SUFFIXES
+from pipeline.sources import Options, open_image
 from pipeline.sources.paths import first_of
 
 __all__ = ["FitsAhead", "available_bytes"]
@@ -40,25 +37,10 @@ class FitsAhead:
     def __call__(self, case: Mapping[str, Any]) -> bool:
         """Compare the size in the header of a case's image with the available memory."""
         try:
-            size = _size(first_of(case["image"])[0], self.series)
+            image = open_image(first_of(case["image"]), Options(series=self.series))
         except Exception:  # noqa: BLE001 - whoever reads it says better what is wrong with it
             return True
-        return _FLOAT * self.channels * math.prod(size) <= self.share * available_bytes()
-
-
-def _size(path: Path, series: str | None) -> tuple[int, ...]:
-    """Voxels along each axis, from a header."""
-    name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
-        return tuple(int(n) for n in nib.load(path).shape)
-    if name.endswith(PICTURE_SUFFIXES):
-        with Image.open(path) as picture:
-            width, height = picture.size
-            return width, height
-    from pipeline.sources.image import input_grid  # what reads all other headers takes long to import
-
-    size, _ = input_grid(path, series=series)
-    return size
+        return _FLOAT * self.channels * math.prod(image.size) <= self.share * available_bytes()
 
 
 def available_bytes() -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.data.inputs import Case
-from pipeline.sources.kinds import PICTURE_SUFFIXES
+from pipeline.sources.kinds import PICTURE_KINDS, kind_of
 from pipeline.sources.paths import paths_of
 
 __all__ = ["content_hash", "content_of", "copies"]
@@ -32,7 +32,7 @@ def content_hash(path: str | Path) -> str:
     path = Path(path)
     if path.is_dir():
         return _joined(content_hash(file) for file in path.rglob("*") if file.is_file())
-    if path.name.lower().endswith(PICTURE_SUFFIXES):
+    if kind_of(path) in PICTURE_KINDS:
         try:
             return _hash_of_pixels(path)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -3,53 +3,70 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.sources.kinds import IMAGE_SUFFIXES, images_in, is_dicom, is_image, strip_suffix
+from pipeline.sources.kinds import describe, is_image, kind_of, strip_suffix, visible
+from pipeline.sources.survey import Survey, survey
 
-__all__ = ["Case", "case_name", "existing_path", "find_inputs", "training_entries"]
+__all__ = ["PAIRED_FOLDERS", "Case", "case_name", "existing_path", "find_inputs", "training_entries"]
 
+logger = logging.getLogger(__name__)
 
 Case = dict[str, Any]
 
+PAIRED_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"))
+_VOLUME = 3
+_CURE = "Give a file, a folder of files, a DICOM series folder or a folder of those"
 
-def find_inputs(dataset_dir: str | Path | None, series: str | None = None) -> list[Case]:
+
+def find_inputs(
+    dataset_dir: str | Path | None,
+    series: str | None = None,
+    *,
+    dimensions: int | None = None,
+    output_dir: str | Path | None = None,
+) -> list[Case]:
     """List the cases that a path holds.
+
+    Each file of a folder, whatever its depth, is a case, or one of the files of a case, or counted by its kind in one
+    line of the log. A DICOM series is one case, wherever its files lie; series that share a folder stay together, for
+    only the user can tell which is meant. Where a folder holds both DICOM and other volumes or pictures, which of them
+    are the cases is not guessed, but where pictures lie beside volumes and the network takes volumes.
 
     Args:
         dataset_dir: an image file, a folder of images, a DICOM series folder, a folder of such folders, or a folder
-            with a Medical Segmentation Decathlon ``dataset.json`` (of which the images are taken).
+            with a Medical Segmentation Decathlon ``dataset.json`` (of which the images are taken) or with
+            ``imagesTr`` and ``labelsTr``, ``images`` and ``labels`` or ``masks`` (likewise).
         series: the DICOM series to use; the whole path is then one DICOM source.
+        dimensions: the number of spatial axes that the network takes.
+        output_dir: a folder for results; where it lies in ``dataset_dir``, what it holds is no input.
 
     Returns:
-        One ``{"image": path, "name": unique name}`` per case, sorted by name.
+        One ``{"image": path, "name": unique name}`` per case, sorted by name. The image is a list of paths where one
+        folder does not hold it: those of a series in several folders, or its files.
 
     Raises:
-        InputError: the path is not given, does not exist or holds no image.
+        InputError: the path is not given, does not exist or holds no image, or images of several kinds.
     """
     root = existing_path(dataset_dir)
-    if root.is_file():
-        if not is_image(root) and not is_dicom(root):
-            raise InputError(
-                "is not an image", where=root, expected=f"DICOM or one of {' '.join(IMAGE_SUFFIXES)}", cure=_CURE
-            )
-        return [_input(root, root.parent)]
+    if not root.is_dir():
+        return [_only(root)]
     if series is not None:
-        return [_input(root, root.parent)]
+        return _named([(root,)], root.parent)
     listing = root / "dataset.json"
     if listing.is_file():
-        paths = [root / entry["image"] for entry in training_entries(listing)] or list((root / "imagesTr").iterdir())
-        return _named(paths, root)
-    found = list(images_in(root)) or [path for folder in _folders_below(root) for path in images_in(folder)]
-    if not found:
-        raise InputError("holds no image", where=root, expected="DICOM, NIfTI, NRRD, MHA or a picture", cure=_CURE)
-    return _named(found, root)
-
-
-_CURE = "Give a file, a folder of files, a DICOM series folder or a folder of those"
+        paths = [root / entry["image"] for entry in training_entries(listing)] or _images_for_training(root, listing)
+        return _named([(path,) for path in paths], root)
+    for images, labels in PAIRED_FOLDERS:
+        if (root / images).is_dir() and (root / labels).is_dir():
+            logger.info("%s: the images are those in %s/; what lies in %s/ is no case", root, images, labels)
+            return _surveyed(root / images, dimensions, None)
+    return _surveyed(root, dimensions, None if output_dir is None else Path(output_dir))
 
 
 def existing_path(dataset_dir: str | Path | None) -> Path:
@@ -66,26 +83,88 @@ def existing_path(dataset_dir: str | Path | None) -> Path:
     return root.absolute()
 
 
-def _folders_below(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.is_dir() and not path.name.startswith("."))
+def _only(file: Path) -> Case:
+    if not file.is_file():
+        raise InputError("is no file and no folder", where=file, got=describe(file), cure=_CURE)
+    if kind_of(file) is None:
+        raise InputError("is not an image", where=file, expected="DICOM, NIfTI, NRRD, MHA or a picture", cure=_CURE)
+    return _named([(file,)], file.parent)[0]
 
 
-def _input(path: Path, root: Path) -> Case:
-    return _named([path], root)[0]
+def _images_for_training(root: Path, listing: Path) -> list[Path]:
+    folder = root / "imagesTr"
+    if not folder.is_dir():
+        cure = "Give the folder of the images themselves"
+        raise InputError("lists no case, and there is no imagesTr/ beside it", where=listing, cure=cure)
+    return [path for path in visible(folder.iterdir()) if path.is_dir() or is_image(path)]
 
 
-def _named(paths: Iterable[Path], root: Path) -> list[Case]:
+def _surveyed(root: Path, dimensions: int | None, output_dir: Path | None) -> list[Case]:
+    found = survey(root, leave_out=output_dir)
+    images = _chosen(found, root, dimensions)
+    if not images:
+        got = found.counted() or "no file"
+        raise InputError(
+            "holds no image", where=root, expected="DICOM, NIfTI, NRRD, MHA or a picture", got=got, cure=_CURE
+        )
+    used = {path for paths in images for path in paths}
+    used |= {file for one in found.slices for file in one.files}
+    used |= {file for file in found.dicom_pictures if file.parent in used}
+    passed_over = found.counted(without=used)
+    if passed_over:
+        logger.info("%s: no cases of their own, passed over: %s", root, passed_over)
+    return _named(images, root)
+
+
+def _chosen(found: Survey, root: Path, dimensions: int | None) -> list[tuple[Path, ...]]:
+    """The images of the one kind that is meant."""
+    series: list[tuple[Path, ...]] = [one.paths for one in found.slices]
+    volumes, pictures = _each(found.volumes), _each(found.pictures)
+    in_folder = Counter(file.parent for file in found.dicom_pictures)
+    dicom_pictures = _each([file if in_folder[file.parent] > 1 else file.parent for file in found.dicom_pictures])
+    if dimensions == _VOLUME and (series or volumes):
+        pictures, dicom_pictures = [], []
+    dicom = series + dicom_pictures
+    if dicom and (volumes or pictures):
+        one, other = dicom[0][0], (volumes or pictures)[0][0]
+        kinds = f"{len(dicom)} of DICOM, {len(volumes) + len(pictures)} of other formats"
+        raise InputError(
+            "holds images of several kinds, and which of them are the cases cannot be told",
+            where=root,
+            got=f"{kinds}: {one.relative_to(root)} and {other.relative_to(root)}",
+            cure="Give the path of those that are meant, or move the others away",
+        )
+    return dicom or volumes + pictures
+
+
+def _each(files: Sequence[Path]) -> list[tuple[Path, ...]]:
+    return [(file,) for file in files]
+
+
+def _named(images: Sequence[Sequence[Path]], root: Path) -> list[Case]:
     """Name cases by their path below ``root``, so that equal file names in two folders stay apart."""
     cases: dict[str, Case] = {}
-    for path in paths:
+    shared = Counter(_together(paths) for paths in images)
+    for paths in images:
+        path = _together(paths) if shared[_together(paths)] == 1 else paths[0]
         below = path.relative_to(root) if path != root else Path(path.resolve().name)
-        name = "_".join((*below.parts[:-1], strip_suffix(below.name) if not path.is_dir() else below.name))
+        name = "_".join((*below.parts[:-1], below.name if path.is_dir() else strip_suffix(below.name)))
         if name in cases:
             raise InputError(
                 "two inputs have one name", where=path, got=cases[name]["image"], cure="Rename one of them"
             )
-        cases[name] = {"image": str(path), "name": name}
+        image = str(paths[0]) if len(paths) == 1 else [str(one) for one in paths]
+        cases[name] = {"image": image, "name": name}
     return sorted(cases.values(), key=case_name)
+
+
+def _together(paths: Sequence[Path]) -> Path:
+    """The path, or the folder that holds all of several."""
+    if len(paths) == 1:
+        return paths[0]
+    shared = [set(one) for one in zip(*(path.parts for path in paths), strict=False)]
+    common = next((index for index, parts in enumerate(shared) if len(parts) > 1), len(shared))
+    return Path(*paths[0].parts[:common])
 
 
 def case_name(case: Case) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 import pydicom
 
 from pipeline.data.inputs import Case, case_name
+from pipeline.dicom.sop_classes import LABELS
 from pipeline.errors import InputError
-from pipeline.sources.kinds import LABEL_CLASSES, is_dicom
+from pipeline.sources.kinds import is_dicom
 
 __all__ = ["find_outlined"]
 
@@ -74,10 +75,10 @@ def _note(found: _Found, path: Path) -> None:
             return
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_KEYWORDS, force=True)
         uid, kind = str(header.get("SeriesInstanceUID") or ""), str(header.get("SOPClassUID") or "")
-        referenced = tuple(_referenced(header)) if kind in LABEL_CLASSES else ()
+        referenced = tuple(_referenced(header)) if kind in LABELS else ()
     except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
         return
-    if kind in LABEL_CLASSES:
+    if kind in LABELS:
         found.outlines[path] = referenced
     elif "Rows" in header and uid:
         found.folders[uid].add(path.parent)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from pipeline.data.inputs import Case, case_name, existing_path, training_entries
+from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, existing_path, training_entries
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
-from pipeline.sources.kinds import images_in, is_image, label_file, strip_suffix
+from pipeline.sources.kinds import holds_image, is_dicom, is_image, label_file, strip_suffix
 
 __all__ = ["find_pairs"]
-
-PAIRED_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"))
 
 
 def find_pairs(dataset_dir: str | Path | None, *, modality: str | None = None) -> list[Case]:
@@ -101,10 +99,8 @@ def _by_name(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            usable = bool(images_in(path)) or label_file(path) != path
-        else:
-            usable = is_image(path) or path.suffix.lower() == ".dcm"
+        in_folder = path.is_dir() and (holds_image(path) or label_file(path) != path)
+        usable = in_folder or is_image(path) or is_dicom(path)
         name = path.name if path.is_dir() else strip_suffix(path.name)
         if usable and found.setdefault(name, path) != path:
             raise InputError(

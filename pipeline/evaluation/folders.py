@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputError, one_line
 from pipeline.evaluation.scores import ScoreTable
-from pipeline.sources.kinds import IMAGE_SUFFIXES, is_label_object, label_file, strip_suffix
+from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix
 from pipeline.sources.label_maps import LabelMap, read_label_map, resample_to
 
 __all__ = ["FolderPairs", "find_label_maps", "label_names", "match_folders", "score_folders"]
@@ -53,7 +53,7 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
     for entry in sorted(root.iterdir()):
         path = label_file(entry)
         outlined = is_label_object(path)
-        usable = path.is_file() and (outlined or path.name.lower().endswith(IMAGE_SUFFIXES))
+        usable = path.is_file() and (outlined or is_image(path))
         if entry.name.startswith(".") or not usable:
             continue
         name = (entry.name if entry.is_dir() else strip_suffix(entry.name)).removesuffix("_0000")

@@ -19,9 +19,9 @@ from pipeline.inferers import StreamingInferer
 from pipeline.inferers.sweep import Demand, demand, sweeps
 from pipeline.inferers.windows import Windows
 from pipeline.patches.freed_memory import return_freed_memory
-from pipeline.planning.grids import GridChange, grid_change
+from pipeline.planning.grids import GridChange, grid_change, keeps_types
 from pipeline.planning.resident import TensorPeak, resident_bytes
-from pipeline.sources.image import input_grid, loaded_bytes
+from pipeline.sources import Options, open_image
 from pipeline.transforms import CheckImaged
 
 __all__ = ["Forecast", "MemoryLimit", "Probe", "forecast"]
@@ -221,13 +221,14 @@ class MemoryLimit:
 
     def _grid_change(self, case: Mapping[str, Any]) -> GridChange | None:
         try:
-            size, affine = input_grid(case["image"], series=self.series, untilt=self.untilt)
+            image = open_image(case["image"], Options(series=self.series, untilt=self.untilt))
+            size = image.size
             if len(self._streaming.layout["roi_size"]) == 2 and size[2:] == (1,):  # noqa: PLR2004 - as CaseReader does
                 size = size[:2]
             checks = (step.channels for step in self.transform.transforms if isinstance(step, CheckImaged))
-            voxel_bytes = loaded_bytes(case["image"], self.transform, series=self.series)
+            voxel_bytes = image.voxel_bytes if keeps_types(self.transform) else _FLOAT
             return grid_change(
-                size, affine, channels=next(checks, 1), preprocessing=self.transform, voxel_bytes=voxel_bytes
+                size, image.affine, channels=next(checks, 1), preprocessing=self.transform, voxel_bytes=voxel_bytes
             )
         except Exception as error:  # noqa: BLE001 - the transform says better what is wrong with it
             logger.info("%s: no forecast: %s", case["name"], one_line(error))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, LazyTransform
+from monai.transforms import Compose, LazyTransform, LoadImaged
 
 from pipeline.inferers.undoing import WayBack, way_back
 from pipeline.transforms import ScaleIntensityRanged
 
-__all__ = ["GridChange", "grid_change"]
+__all__ = ["GridChange", "grid_change", "keeps_types"]
 
 _FLOAT = 4  # bytes
 
@@ -42,6 +42,12 @@ class GridChange:
     in_place: bool = False
 
 
+def keeps_types(preprocessing: Compose) -> bool:
+    """Whether a preprocessing with MONAI's ``LoadImaged`` leaves voxels in the type that the reader gives."""
+    loading = next((step for step in preprocessing.transforms if isinstance(step, LoadImaged)), None)
+    return loading is not None and loading._loader.dtype is None
+
+
 def grid_change(
     size: tuple[int, ...],
     affine: np.ndarray,
@@ -59,7 +65,7 @@ def grid_change(
         channels: of the input.
         preprocessing: transforms of dictionaries; those that MONAI cannot evaluate lazily do not change a grid.
         key: of the image.
-        voxel_bytes: see :func:`loaded_bytes`.
+        voxel_bytes: see :attr:`pipeline.sources.SourceImage.voxel_bytes`.
 
     Raises:
         InputError: a transform has no way back, see :func:`pipeline.inferers.undoing.way_back`.

@@ -1,22 +1,26 @@
-from .image import input_grid, loaded_bytes
+from .image import Options, SourceImage, open_image
 from .label_maps import LabelMap, read_label_map, resample_to
 from .label_table import Code, Label, read_label_table, segment_arguments, write_label_table
 from .nifti import write_label_map, write_nifti
 from .pictures import PictureReader
 from .reader import CaseReader
+from .survey import Survey, survey
 
 __all__ = [
     "CaseReader",
     "Code",
     "Label",
     "LabelMap",
+    "Options",
     "PictureReader",
-    "input_grid",
-    "loaded_bytes",
+    "SourceImage",
+    "Survey",
+    "open_image",
     "read_label_map",
     "read_label_table",
     "resample_to",
     "segment_arguments",
+    "survey",
     "write_label_map",
     "write_label_table",
     "write_nifti",

@@ -1,109 +1,139 @@
-"""An input told from its headers alone: its grid, its channels and the bytes of a voxel."""
+"""An input as one object: what it is and where it lies, told from headers, and its voxels when they are asked for."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-import nibabel as nib
 import numpy as np
-import pydicom
-from monai.transforms import Compose, LoadImaged
-from PIL import Image
+import numpy.typing as npt
 
-from pipeline.dicom import choose, ras_affine, scan
-from pipeline.dicom.reading.geometry import Stack
-from pipeline.dicom.reading.pixels import has_whole_values
-from pipeline.dicom.reading.tilt import Shear
-from pipeline.sources.kinds import PICTURE_SUFFIXES, dicom_pictures, is_dicom, is_picture
+from pipeline.errors import InputError
+from pipeline.sources.kinds import describe, dicom_pictures, is_dicom, is_label_object, is_picture
+from pipeline.sources.paths import ImagePaths, paths_of
 
-__all__ = ["input_grid", "loaded_bytes"]
+__all__ = ["Options", "SourceImage", "open_image"]
 
 
-_NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".mgz", ".mgh")
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_VOLUME = 3
-_FLOAT, _SHORT = 4, 2  # bytes
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How an image is read.
+
+    Attributes:
+        series: the DICOM series to take where there are several: its UID, number or description.
+        untilt: whether a DICOM series of a tilted gantry is brought to an upright grid; else it is refused.
+        compact: whether voxels keep the smallest type that holds them, where the format allows.
+        channels: the channels that a picture is given: 1, 3, 4, or None for those that it has.
+        label: whether it is a label map; a picture then gives grey values or palette indices.
+        colors: whether a label map that is a colour picture gives its colours.
+    """
+
+    series: str | None = None
+    untilt: bool = False
+    compact: bool = False
+    channels: int | None = None
+    label: bool = False
+    colors: bool = False
 
 
-def input_grid(
-    source: str | Path, *, series: str | None = None, untilt: bool = False
-) -> tuple[tuple[int, ...], np.ndarray]:
-    """The size and the affine (RAS, mm, shape (4, 4)) of an input, without its voxels.
+class SourceImage(ABC):
+    """One input, of one file or several.
+
+    Attributes:
+        files: that it is read from.
+        options: how.
+    """
+
+    def __init__(self, files: Sequence[Path], options: Options) -> None:
+        self.files = tuple(files)
+        self.options = options
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """The format."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, ...]:
+        """Voxels along each spatial axis: (X, Y, Z), or (X, Y) of a picture."""
+
+    @property
+    @abstractmethod
+    def affine(self) -> npt.NDArray[np.float64]:
+        """Voxel indices to RAS, in :attr:`unit`, shape (4, 4); the identity of a picture."""
+
+    @property
+    def unit(self) -> Literal["mm", "pixel"]:
+        """What the affine measures in."""
+        return "mm"
+
+    @property
+    def channels(self) -> int:
+        """Values of a voxel."""
+        return 1
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of each value of a voxel, as :meth:`load` gives it to a compact reader: 2 of short integers, else 4."""
+        return 4
+
+    @abstractmethod
+    def load(self) -> tuple[Any, dict[str, Any]]:
+        """Read the voxels.
+
+        Returns:
+            The array, spatial axes first in x, y(, z) order, and the metadata of MONAI's readers with an affine to RAS.
+
+        Raises:
+            InputError: the file is damaged, or no sound volume.
+            Exception: whatever the format's library raises on damage that has no name here.
+        """
+
+
+def open_image(source: ImagePaths, options: Options | None = None) -> SourceImage:
+    """Say what lies at a path, without reading its voxels.
 
     Args:
-        source: a volume, a picture, a DICOM file or a folder with a series.
-        series: the DICOM series to take where there are several.
-        untilt: whether a series of a tilted gantry is brought to an upright grid, whose size and affine are told then.
+        source: a volume, a picture, a DICOM file, a folder with a series, or a list of files that make one image.
+        options: how it is read.
 
     Raises:
-        InputError: see :func:`pipeline.dicom.choose`; files of other formats raise the errors of their readers.
+        InputError: nothing is there, it is no regular file and no folder, an empty file, or an RTSTRUCT or SEG.
     """
-    path = Path(source)
-    if series is None and (pictures := dicom_pictures(path)):
-        header = pydicom.dcmread(pictures[0], stop_before_pixels=True, specific_tags=["Rows", "Columns"], force=True)
-        return (int(header.Columns), int(header.Rows)), np.eye(4)
-    if path.is_dir() or is_dicom(path):
-        one = choose(scan(path), series)
-        if untilt and one.tilted is not None:
-            return _upright_grid(one.tilted)
-        affine = np.eye(4) if one.frames is None else ras_affine(one.frames.geometry)
-        return (one.columns, one.rows, one.slices), affine
-    name = path.name.lower()
-    if name.endswith(_NIBABEL_SUFFIXES):
-        image = nib.load(path)
-        return tuple(int(n) for n in image.shape[:_VOLUME]), np.asarray(image.affine, dtype=float)
-    if name.endswith(PICTURE_SUFFIXES):
-        with Image.open(path) as picture:
-            return picture.size, np.eye(4)
-    return _itk_grid(path)
+    options = options or Options()
+    paths = paths_of(source)
+    for path in paths:
+        _check(path)
+    first = paths[0]
+    if options.series is None and is_picture(first):
+        from pipeline.sources.picture import Picture
+
+        return Picture([file for path in paths for file in (dicom_pictures(path) or [path])], options)
+    if first.is_dir() or is_dicom(first):
+        from pipeline.sources.series import DicomSeries  # with highdicom, which takes long to import
+
+        return DicomSeries(paths, options)
+    from pipeline.sources.volumes import open_volume
+
+    return open_volume(paths, options)
 
 
-def loaded_bytes(source: str | Path, preprocessing: Compose, *, series: str | None = None) -> int:
-    """Bytes of a voxel of an input after loading: 2 where a reader keeps whole numbers of 16 bits, else 4.
-
-    Args:
-        source: see :func:`input_grid`.
-        preprocessing: begins with MONAI's ``LoadImaged``.
-        series: the DICOM series to take where there are several.
-    """
-    loading = next((step for step in preprocessing.transforms if isinstance(step, LoadImaged)), None)
-    if loading is None or loading._loader.dtype is not None:
-        return _FLOAT
-    path = Path(source)
-    if series is None and is_picture(path):
-        return _FLOAT
-    if path.is_dir() or is_dicom(path):
-        frames = choose(scan(path), series).frames
-        return _SHORT if frames is not None and all(map(has_whole_values, frames.headers)) else _FLOAT
-    if path.name.lower().endswith(_NIBABEL_SUFFIXES):
-        image = nib.load(path)
-        kind = image.get_data_dtype()
-        whole = (
-            float(getattr(image.dataobj, "slope", 1)) == 1 and float(getattr(image.dataobj, "inter", 0)).is_integer()
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise InputError("no such file or folder", where=path)
+    if path.is_dir():
+        return
+    if not path.is_file():
+        raise InputError("is no file and no folder", where=path, got=describe(path))
+    if path.stat().st_size == 0:
+        raise InputError("file is empty", where=path, cure="Copy it again from its source")
+    if is_label_object(path):
+        raise InputError(
+            "is a DICOM RTSTRUCT or SEG, not an image",
+            where=path,
+            cure="For training, give the plan's labels their source_names and build the bundle again",
         )
-        return _SHORT if whole and kind.kind in "iu" and kind.itemsize <= _SHORT else _FLOAT
-    return _FLOAT
-
-
-def _upright_grid(stack: Stack) -> tuple[tuple[int, ...], np.ndarray]:
-    shear = Shear.of_stack(stack)
-    affine = np.array(ras_affine(stack.geometry), dtype=float)
-    affine[:, 3] += affine[:, :2] @ shear.origin
-    return shear.upright_size, affine
-
-
-def _itk_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
-    import itk  # large, and few inputs need it
-
-    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    if io is None:
-        raise ValueError(f"{path} is of no known format")
-    io.SetFileName(str(path))
-    io.ReadImageInformation()
-    rank = io.GetNumberOfDimensions()
-    axes = np.array([io.GetDirection(axis) for axis in range(rank)]).T * [io.GetSpacing(axis) for axis in range(rank)]
-    affine = np.eye(4)
-    used = min(rank, _VOLUME)
-    affine[:used, :used] = axes[:used, :used]
-    affine[:used, 3] = [io.GetOrigin(axis) for axis in range(used)]
-    return tuple(io.GetDimensions(axis) for axis in range(used)), _RAS_FROM_LPS @ affine

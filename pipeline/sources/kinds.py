@@ -1,68 +1,149 @@
-"""What a file is, told from its content."""
+"""What a file is, told once, from its content; where that says nothing, from what its name promises."""
 
 from __future__ import annotations
 
+import os
+import stat
+import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import pydicom
-from pydicom import uid
+from pydicom.uid import UID
 
+from pipeline.dicom.elements import text
+from pipeline.dicom.reading.header import read_header
+from pipeline.dicom.reading.preamble import begins_dicom, promises_dicom
+from pipeline.dicom.sop_classes import LABELS
 from pipeline.errors import InputError
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "LABEL_CLASSES",
-    "PICTURE_SUFFIXES",
-    "VOLUME_SUFFIXES",
+    "PICTURE_KINDS",
+    "VOLUME_KINDS",
+    "Kind",
+    "describe",
     "dicom_pictures",
-    "images_in",
+    "dicom_shows",
+    "holds_image",
     "is_dicom",
     "is_image",
     "is_label_object",
     "is_picture",
+    "kind_of",
     "label_file",
     "strip_suffix",
+    "visible",
 ]
 
+Kind = Literal["DICOM", "NIfTI", "Analyze", "MGH", "NRRD", "MetaImage", "PNG", "JPEG", "TIFF", "BMP"]
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-IMAGE_SUFFIXES = VOLUME_SUFFIXES + PICTURE_SUFFIXES
-_DICOM_PREAMBLE = 128
-LABEL_CLASSES = {
-    uid.RTStructureSetStorage,
-    uid.SegmentationStorage,
-    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    "NIfTI": (".nii.gz", ".nii", ".hdr"),
+    "MGH": (".mgz", ".mgh"),
+    "NRRD": (".nrrd", ".nhdr"),
+    "MetaImage": (".mha", ".mhd"),
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
 }
-_PROJECTION_CLASSES = {  # which show a whole depth of the patient
-    uid.ComputedRadiographyImageStorage,
-    uid.DigitalXRayImageStorageForPresentation,
-    uid.DigitalXRayImageStorageForProcessing,
-    uid.DigitalMammographyXRayImageStorageForPresentation,
-    uid.DigitalMammographyXRayImageStorageForProcessing,
-    uid.DigitalIntraOralXRayImageStorageForPresentation,
-    uid.DigitalIntraOralXRayImageStorageForProcessing,
-}
-_PICTURE_CLASSES = {  # whose images need no place in the patient
-    uid.XRayAngiographicImageStorage,
-    uid.XRayRadiofluoroscopicImageStorage,
-    uid.UltrasoundImageStorage,
-    uid.UltrasoundMultiFrameImageStorage,
-    "1.2.840.10008.5.1.4.1.1.6",  # Ultrasound Image, retired
-    uid.SecondaryCaptureImageStorage,
-    uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
-    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
-    uid.VLEndoscopicImageStorage,
-    uid.VLMicroscopicImageStorage,
-    uid.VLPhotographicImageStorage,
-    uid.OphthalmicPhotography8BitImageStorage,
-    uid.OphthalmicPhotography16BitImageStorage,
-}
-_PLACED = ["ImageOrientationPatient", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+VOLUME_KINDS: tuple[Kind, ...] = ("NIfTI", "Analyze", "MGH", "NRRD", "MetaImage")
+PICTURE_KINDS: tuple[Kind, ...] = ("PNG", "JPEG", "TIFF", "BMP")
+IMAGE_SUFFIXES = tuple(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
+
+_MAGIC: tuple[tuple[bytes, Kind], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),  # BigTIFF
+    (b"MM\0+", "TIFF"),
+    (b"NRRD000", "NRRD"),
+)
+_GZIP, _BMP = b"\x1f\x8b", b"BM"
+_META_IMAGE = (b"ObjectType", b"NDims")
+_MGH_TYPES = (0, 1, 3, 4)  # unsigned char, int, float, short
+_HEAD_BYTES = 544  # the header of NIfTI-2 is the longest of those that are looked into
+_NIFTI_1, _NIFTI_2 = 348, 540  # sizes of their headers, with which they begin in either byte order
+_REMEMBERED = 2**16  # files
+
+_Signature = tuple[int, int, int]  # tells whether a path still holds the file that was looked at
+
+
+def kind_of(path: Path) -> Kind | None:
+    """What image format a regular file has.
+
+    A file is opened once in a run, unless it changes. Content counts; where it is none of ours, a file is what its
+    name promises, so that the reader of that format can say what is wrong with it.
+
+    Returns:
+        The kind; ``None`` for other files, for folders, and for what is no file, such as a FIFO, which is not opened.
+    """
+    signature = signature_of(path)
+    return None if signature is None else _kind(str(path), signature)
+
+
+def signature_of(path: Path) -> _Signature | None:
+    """Inode, size and time of change of a regular file; ``None`` where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
+@lru_cache(_REMEMBERED)
+def _kind(path: str, signature: _Signature) -> Kind | None:  # noqa: ARG001 - the key of what is remembered
+    promised = _promised(os.path.basename(path))  # noqa: PTH119 - quicker for thousands of files
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return promised
+    return _sniffed(head) or promised
+
+
+def _promised(name: str) -> Kind | None:
+    if promises_dicom(name):
+        return "DICOM"
+    name = name.lower()
+    return next((kind for kind, suffixes in _SUFFIXES.items() if name.endswith(suffixes)), None)
+
+
+def _sniffed(head: bytes) -> Kind | None:
+    if begins_dicom(head):
+        return "DICOM"
+    if head.startswith(_GZIP):
+        head = _inflated(head)
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    if head.startswith(_BMP) and head[6:10] == bytes(4):  # two reserved fields
+        return "BMP"
+    if head.startswith(_META_IMAGE) and b"=" in head:
+        return "MetaImage"
+    if head.startswith(b"\0\0\0\1") and int.from_bytes(head[20:24], "big") in _MGH_TYPES:
+        return "MGH"
+    return _nifti(head)
+
+
+def _nifti(head: bytes) -> Kind | None:
+    size = {int.from_bytes(head[:4], order) for order in ("little", "big")}
+    if _NIFTI_2 in size and head[4:7] in (b"n+2", b"ni2"):
+        return "NIfTI"
+    if _NIFTI_1 in size and len(head) >= _NIFTI_1:
+        return "NIfTI" if head[344:347] in (b"n+1", b"ni1") else "Analyze"
+    return None
+
+
+def _inflated(head: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
+    except zlib.error:
+        return b""
 
 
 def strip_suffix(name: str) -> str:
@@ -74,25 +155,47 @@ def strip_suffix(name: str) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM, by the prefix after its preamble (PS3.10 section 7.1) or its suffix."""
-    if path.suffix.lower() == ".dcm":
-        return True
-    if strip_suffix(path.name) != path.name or path.suffix.lower() in {".json", ".txt", ".csv", ".md"}:
-        return False
-    with path.open("rb") as file:
-        file.seek(_DICOM_PREAMBLE)
-        return file.read(4) == b"DICM"
+    """Whether a file is DICOM, or says so by its name."""
+    return kind_of(path) == "DICOM"
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is a volume or a picture, and neither hidden nor DICOM."""
+    return not path.name.startswith(".") and kind_of(path) not in (None, "DICOM")
 
 
 def is_label_object(path: Path) -> bool:
-    """Whether a file is a DICOM RTSTRUCT or SEG (PS3.4 B.5), which outlines what another file shows."""
-    if not path.is_file() or not is_dicom(path):
-        return False
+    """Whether a file is a DICOM RTSTRUCT or SEG, which outlines what another file shows."""
+    return is_dicom(path) and _sop_class(path) in LABELS
+
+
+def _sop_class(path: Path) -> str:
+    """The SOPClassUID of a DICOM file; "" where it cannot be read: the reader says later, by name, what is wrong."""
+    signature = signature_of(path)
+    return "" if signature is None else _read_sop_class(path, signature)
+
+
+@lru_cache(_REMEMBERED)
+def _read_sop_class(path: Path, signature: _Signature) -> str:  # noqa: ARG001 - the key of what is remembered
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"], force=True)
-        return str(dataset.get("SOPClassUID")) in LABEL_CLASSES
-    except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
-        return False
+        return text(dataset, "SOPClassUID")
+    except Exception:  # noqa: BLE001 - see above
+        return ""
+
+
+def dicom_shows(path: Path) -> Literal["picture", "slice"] | None:
+    """What image a DICOM file is; RTSTRUCT, SEG, SR and the like are none.
+
+    An unreadable file counts as a slice: the reader says later, by name, what is wrong with it.
+    """
+    if not is_dicom(path):
+        return None
+    try:
+        header = read_header(path)
+    except InputError:
+        return "slice"
+    return None if header is None else "picture" if header.is_picture else "slice"
 
 
 def dicom_pictures(path: Path) -> list[Path]:
@@ -104,20 +207,24 @@ def dicom_pictures(path: Path) -> list[Path]:
     Returns:
         The files; none where the path also holds slices, which have such a place.
     """
-    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    pictures = []
-    for file in files:
-        kind = None if file.name.startswith(".") or not file.is_file() else _dicom_image(file)
-        if kind == "slice":
-            return []
-        if kind == "picture":
-            pictures.append(file)
-    return pictures
+    files = [path] if path.is_file() else visible(path.iterdir()) if path.is_dir() else []
+    shown = {file: dicom_shows(file) for file in files}
+    return [] if "slice" in shown.values() else [file for file, kind in shown.items() if kind == "picture"]
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Paths in order, without those whose names begin with a dot."""
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def holds_image(folder: Path) -> bool:
+    """Whether a folder's own files hold an image."""
+    return any(is_image(file) or dicom_shows(file) for file in visible(folder.iterdir()))
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether an image is a picture, by its name, or one DICOM picture: see :func:`dicom_pictures`."""
-    return str(path).lower().endswith(PICTURE_SUFFIXES) or len(dicom_pictures(Path(path))) == 1
+    """Whether an image is a picture: PNG and the like, or one DICOM picture, see :func:`dicom_pictures`."""
+    return kind_of(Path(path)) in PICTURE_KINDS or len(dicom_pictures(Path(path))) == 1
 
 
 def label_file(path: Path) -> Path:
@@ -128,7 +235,7 @@ def label_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".") and is_label_object(file)]
+    found = [file for file in visible(path.iterdir()) if is_label_object(file)]
     if len(found) > 1:
         raise InputError(
             f"holds {len(found)} label objects", where=path, expected="one RTSTRUCT or SEG", cure="Leave one of them"
@@ -136,37 +243,13 @@ def label_file(path: Path) -> Path:
     return found[0] if found else path
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file's name is that of a volume or a picture."""
-    return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def images_in(folder: Path) -> Iterable[Path]:
-    """The images directly in a folder; the folder itself when it holds DICOM slices or one DICOM picture."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if is_image(path)]
-    if images:
-        return images
-    pictures = dicom_pictures(folder)
-    if len(pictures) > 1:
-        return pictures
-    return [folder] if pictures or any(_dicom_image(path) for path in files) else []
-
-
-def _dicom_image(path: Path) -> Literal["picture", "slice"] | None:
-    """What DICOM image a file is; RTSTRUCT, SR and the like have no Rows and are none.
-
-    An unreadable file counts as a slice: the reader says later, by name, what is wrong with it.
-    """
-    if not is_dicom(path):
-        return None
-    try:
-        tags = ["SOPClassUID", "Rows", *_PLACED]
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
-        if "Rows" not in header:
-            return None
-        kind = str(header.get("SOPClassUID"))
-        placed = any(tag in header for tag in _PLACED)
-    except Exception:  # noqa: BLE001 - see above
-        return "slice"
-    return "picture" if kind in _PROJECTION_CLASSES or (kind in _PICTURE_CLASSES and not placed) else "slice"
+def describe(path: Path) -> str:
+    """A file's kind in a word or two, for a count of what is passed over: ``NIfTI``, ``RT Dose``, ``.txt file``."""
+    kind = kind_of(path)
+    if kind == "DICOM":
+        return UID(_sop_class(path)).name.removesuffix(" Storage") or "DICOM file"
+    if kind is not None:
+        return kind
+    if not path.is_file():
+        return "FIFO, socket or device"
+    return f"{path.suffix.lower()} file" if path.suffix else "file without a suffix"

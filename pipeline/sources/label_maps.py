@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.errors import InputError
 from pipeline.sources import CaseReader
-from pipeline.sources.kinds import PICTURE_SUFFIXES, is_label_object
+from pipeline.sources.kinds import PICTURE_KINDS, is_label_object, kind_of
 
 __all__ = ["LabelMap", "read_label_map", "resample_to"]
 
@@ -103,7 +103,7 @@ def read_label_map(path: Path) -> LabelMap:
         return _from_dicom(path)
     array, meta = CaseReader(label=True).get_data((path,))
     labels = _whole_numbers(np.asarray(array), path)
-    if path.name.lower().endswith(PICTURE_SUFFIXES):
+    if kind_of(path) in PICTURE_KINDS:
         return LabelMap(labels=_shaped(labels, _PLANE, path), affine=None)
     affine = np.eye(4)
     given = np.asarray(meta["affine"], dtype=np.float64)

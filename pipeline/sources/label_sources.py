@@ -29,7 +29,7 @@ from pipeline.dicom.reading.tilt import Shear
 from pipeline.dicom.writing.placement import place, source_stack
 from pipeline.errors import InputError
 from pipeline.sources import CaseReader
-from pipeline.sources.kinds import PICTURE_SUFFIXES, is_label_object
+from pipeline.sources.kinds import PICTURE_KINDS, is_label_object, kind_of
 from pipeline.sources.label_table import segment_arguments
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read_label_source(
 
 
 def _from_file(path: Path, reference: Reference | None, table: Sequence[Label] | None) -> LabelVolume:
-    if path.name.lower().endswith(PICTURE_SUFFIXES):
+    if kind_of(path) in PICTURE_KINDS:
         raise InputError(
             "a picture has no place in a patient", where=path, expected="NIfTI, NRRD, MHA, SEG or RTSTRUCT"
         )

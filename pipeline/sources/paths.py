@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
+
+from pipeline.errors import InputError
 
 __all__ = ["NO_IMAGE", "ImagePaths", "channels_of", "first_of", "paths_of"]
 
@@ -57,19 +60,15 @@ def first_of(image: ImagePaths) -> tuple[Path, ...]:
 
 def _series_uid(path: Path) -> str:
     """The SeriesInstanceUID of a DICOM file, or of the first image in a folder; "" of anything else."""
-    import pydicom
-
+    from pipeline.dicom.reading.header import read_header
     from pipeline.sources.kinds import is_dicom
 
     files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
     for file in files:
-        if file.name.startswith(".") or not file.is_file() or not is_dicom(file):
+        if file.name.startswith(".") or not is_dicom(file):
             continue
-        tags = ["SeriesInstanceUID", "Rows"]
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags, force=True)
-            if "Rows" in header and header.get("SeriesInstanceUID"):
-                return str(header.SeriesInstanceUID)
-        except Exception:  # noqa: BLE001, S112 - the reader says later, by name, what is wrong with it
-            continue
+        with suppress(InputError):  # the reader says later, by name, what is wrong with it
+            header = read_header(file)
+            if header is not None:
+                return header.series_uid
     return ""

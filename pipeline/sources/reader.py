@@ -5,22 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from monai.data import ITKReader, NibabelReader
 from monai.data.utils import is_no_channel
 from monai.utils import MetaKeys
 
 from pipeline.errors import InputError, one_line
-from pipeline.sources.compact import CompactNibabelReader, compact_tensor
-from pipeline.sources.kinds import dicom_pictures, is_dicom, is_label_object, is_picture
-from pipeline.sources.pictures import PathReader, PictureReader
+from pipeline.sources.compact import compact_tensor
+from pipeline.sources.image import Options, open_image
+from pipeline.sources.pictures import PathReader
 
 __all__ = ["CaseReader"]
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr")
-_NIBABEL_SUFFIXES = (*_NIFTI_SUFFIXES, ".mgz", ".mgh")  # FreeSurfer's
-_AFFINE_TOLERANCE_MM = 1e-3
 _PLANE = 2
 _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
@@ -60,13 +55,15 @@ class CaseReader(PathReader):
         compact: bool = False,
     ) -> None:
         super().__init__()
-        self.compact = compact
-        self.series = series
-        self.channels = channels
-        self.label = label
-        self.colors = colors
         self.dimensions = dimensions
-        self.untilt = untilt
+        self.options = Options(
+            series=None if series is None else str(series),
+            untilt=untilt,
+            compact=compact,
+            channels=channels,
+            label=label,
+            colors=colors,
+        )
 
     def get_data(self, img: tuple[Path, ...]) -> tuple[Any, dict[str, Any]]:
         """Read the noted paths.
@@ -76,48 +73,17 @@ class CaseReader(PathReader):
             affine to RAS.
         """
         first = img[0]
-        for path in img:
-            if not path.exists():
-                raise InputError("no such file or folder", where=path)
-            if path.is_file() and path.stat().st_size == 0:
-                raise InputError("file is empty", where=path, cure="Copy it again from its source")
-        reader, data = self._reader(img)
         try:
-            array, meta = reader.get_data(reader.read(data))
+            array, meta = open_image(img, self.options).load()
         except InputError:
             raise
         except Exception as error:
             raise InputError("cannot be read", where=first, got=one_line(error), cure="Is it whole?") from error
         if array.dtype.kind not in _REAL_KINDS:  # MONAI would drop the imaginary part
             raise InputError("voxels are not plain numbers", where=first, got=array.dtype)
-        if first.name.lower().endswith(_NIFTI_SUFFIXES):
-            _check_nifti_geometry(first, np.asarray(meta["affine"], dtype=float))
         if self.dimensions == _PLANE:
             array, meta = _without_slice_axis(array, meta)
-        return (compact_tensor(array) if self.compact else array), meta
-
-    def _reader(self, paths: tuple[Path, ...]) -> tuple[Any, Any]:
-        first = paths[0]
-        if is_label_object(first):
-            raise InputError(
-                "is a DICOM RTSTRUCT or SEG, not an image",
-                where=first,
-                cure="For training, give the plan's labels their source_names and build the bundle again",
-            )
-        if self.series is None and is_picture(first):
-            files = [file for path in paths for file in (dicom_pictures(path) or [path])]
-            return PictureReader(channels=self.channels, label=self.label, colors=self.colors), files
-        if first.is_dir() or is_dicom(first):
-            from pipeline.dicom import DicomSeriesReader  # with highdicom, which takes long to import
-
-            series = None if self.series is None else str(self.series)
-            reader = DicomSeriesReader(series=series, untilt=self.untilt, compact=self.compact)
-            return reader, [str(path) for path in paths]
-        names = [str(path) for path in paths]
-        data = names if len(names) > 1 else names[0]
-        if first.name.lower().endswith(_NIBABEL_SUFFIXES):
-            return (CompactNibabelReader(keep_file_open=True) if self.compact else NibabelReader()), data
-        return ITKReader(), data
+        return (compact_tensor(array) if self.options.compact else array), meta
 
 
 def _without_slice_axis(array: np.ndarray, meta: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -128,16 +94,3 @@ def _without_slice_axis(array: np.ndarray, meta: dict[str, Any]) -> tuple[np.nda
     axis = _PLANE if is_no_channel(channel) or channel != 0 else _PLANE + 1  # several files have their channel first
     changed = {MetaKeys.SPATIAL_SHAPE.value: np.asarray(shape[:_PLANE]), "dropped_axis": _PLANE}
     return np.squeeze(array, axis), {**meta, **changed}
-
-
-def _check_nifti_geometry(path: Path, affine: np.ndarray) -> None:
-    """Refuse a header that says two things: MONAI takes the qform where the sform contradicts the voxel size."""
-    stated = nib.load(path).affine
-    if not np.allclose(stated, affine, atol=_AFFINE_TOLERANCE_MM, equal_nan=True):
-        raise InputError(
-            "sform and qform disagree about the voxel size",
-            where=path,
-            expected=f"{np.linalg.norm(affine[:3, :3], axis=0).round(4).tolist()} mm, as the qform says",
-            got=f"{np.linalg.norm(stated[:3, :3], axis=0).round(4).tolist()} mm from the sform",
-            cure="Rewrite the header so that both agree",
-        )

@@ -10,8 +10,7 @@ import pytest
 from dicom_altered.tilted import KINDS, ball, in_order, middle, name, pixel_places, voxel_places
 from monai.transforms import LoadImage
 
-from pipeline.sources import CaseReader
-from pipeline.sources.image import input_grid
+from pipeline.sources import CaseReader, Options, open_image
 from pipeline.workflows.segment import segment
 
 
@@ -40,7 +39,8 @@ def test_probabilities_lie_on_the_acquired_slices(kind, threshold, tmp_path):
 def test_the_upright_grid_is_told_from_headers(kind, tmp_path):
     kind.write(tmp_path / "case")
     loaded = LoadImage(reader=CaseReader(untilt=True))(str(tmp_path / "case"))
-    size, affine = input_grid(tmp_path / "case", untilt=True)
+    image = open_image(tmp_path / "case", Options(untilt=True))
+    size, affine = image.size, image.affine
     assert size == tuple(loaded.shape)
     np.testing.assert_allclose(affine, loaded.affine, atol=1e-4)
 

@@ -137,4 +137,4 @@ def test_shipped_bundles_hand_untilt_to_their_reader(bundle, task, untilt, tmp_p
     workflow.parser.parse(reset=True)
     reader = workflow.parser.get_parsed_content("preprocessing::transforms::0::reader")
     assert isinstance(reader, CaseReader)
-    assert reader.untilt is untilt
+    assert reader.options.untilt is untilt

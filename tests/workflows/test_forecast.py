@@ -31,7 +31,7 @@ from pipeline.inferers.quality import QualityInferer
 from pipeline.planning.forecast import Probe, forecast
 from pipeline.planning.grids import GridChange, grid_change
 from pipeline.planning.resident import TensorPeak
-from pipeline.sources.image import input_grid
+from pipeline.sources import open_image
 from pipeline.workflows.segment import segment
 
 _AFFINE = np.array([[-0.9, 0.1, 0, 11], [0.1, 0.9, 0, -7], [0, 0, 2.5, 3], [0, 0, 0, 1]])
@@ -50,7 +50,7 @@ def test_the_grid_of_a_volume_is_that_which_monai_loads(tmp_path: Path, suffix: 
     else:
         kind = nib.MGHImage if suffix == ".mgz" else nib.Nifti1Image
         nib.save(kind(voxels, _AFFINE), path)
-    size, affine = input_grid(path)
+    size, affine = open_image(path).size, open_image(path).affine
     expected = LoadImage(reader="NibabelReader" if suffix == ".mgz" else None)(str(path))
     assert size == tuple(expected.shape)
     np.testing.assert_allclose(affine, expected.affine, atol=1e-5)
@@ -58,11 +58,12 @@ def test_the_grid_of_a_volume_is_that_which_monai_loads(tmp_path: Path, suffix: 
 
 def test_the_grid_of_a_series_and_of_a_picture(tmp_path: Path) -> None:
     phantom = make_phantom(3, shape=(24, 20, 9), spacing_mm=(3.0, 3.0, 5.0))
-    size, affine = input_grid(write_phantom_dicom(phantom, tmp_path / "series"))
+    series = open_image(write_phantom_dicom(phantom, tmp_path / "series"))
+    size, affine = series.size, series.affine
     assert size == (24, 20, 9)
     np.testing.assert_allclose(affine, phantom.affine, atol=1e-4)
     Image.new("L", (31, 17)).save(tmp_path / "picture.png")
-    assert input_grid(tmp_path / "picture.png")[0] == (31, 17)
+    assert open_image(tmp_path / "picture.png").size == (31, 17)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pydicom
@@ -14,6 +15,8 @@ from pipeline.dicom.reading.functional_groups import CONCATENATION_KEYWORDS, Con
 from pipeline.dicom.reading.image_modules import ACQUISITION_KEYWORDS, acquisition, image_pixel, image_plane
 from pipeline.dicom.reading.modality_lut import read_modality_lut
 from pipeline.dicom.reading.pixel_data import check_length, find_pixel_data
+from pipeline.dicom.reading.preamble import PREAMBLE_BYTES, begins_bare, begins_dicom, promises_dicom
+from pipeline.dicom.sop_classes import ENHANCED, PICTURES, PROJECTIONS, RESULTS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,20 +63,8 @@ _KEYWORDS = (
     "SpecificCharacterSet",
 )
 
-# They hold pixels, but are results about an image and not an image to segment (PS3.4 B.5).
-_RESULT_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-    "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
-}
-_ENHANCED_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT
-    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
-    "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR
-    "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR
-    "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET
-    "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET
-}
+_PLACES = ("ImageOrientationPatient", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_REMEMBERED = 2**16  # files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +76,8 @@ class Header:
     ``None`` when they are compressed, deflated or big endian. ``problem`` is the reason why this file cannot be used.
 
     ``acquisition`` are the values of :data:`~pipeline.dicom.reading.image_modules.ACQUISITION_KEYWORDS` as text.
-    ``frame_headers`` are the frames of an enhanced multi-frame image, each with the file's path and its own place;
-    ``frame`` counts them from 0.
+    ``placed`` says whether it tells a place in the patient, sound or not. ``frame_headers`` are the frames of an
+    enhanced multi-frame image, each with the file's path and its own place; ``frame`` counts them from 0.
     """
 
     path: Path
@@ -114,6 +105,7 @@ class Header:
     intercept: float | None = None
     lut: ModalityLut | None = field(default=None, repr=False)
     localizer: bool = False
+    placed: bool = False
     acquisition: tuple[str, ...] = ()
     stack_id: str = ""
     frame: int = 0
@@ -130,13 +122,18 @@ class Header:
         )
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is a picture and no slice: a projection, or of a kind that needs no place and has none."""
+        return self.sop_class_uid in PROJECTIONS or (self.sop_class_uid in PICTURES and not self.placed)
+
+    @property
     def enhanced(self) -> bool:
         """Whether the file is an enhanced multi-frame image, which holds a whole volume."""
-        return self.sop_class_uid in _ENHANCED_CLASSES
+        return self.sop_class_uid in ENHANCED
 
 
 def read_header(path: Path) -> Header | None:
-    """Read the header of one file without its pixels.
+    """Read the header of one file without its pixels, once in a run, unless the file changes.
 
     Returns:
         The header; ``None`` for a file that is not DICOM, and for a DICOM object that holds no image.
@@ -144,6 +141,19 @@ def read_header(path: Path) -> Header | None:
     Raises:
         InputError: the file is damaged to the point that its series cannot be told.
     """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError("the file cannot be read", where=path.name, got=error.strerror) from None
+    found = _remembered(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+    if isinstance(found, str):
+        raise InputError(found)
+    return found
+
+
+@lru_cache(_REMEMBERED)
+def _remembered(path: Path, signature: tuple[int, int, int]) -> Header | str | None:  # noqa: ARG001 - a part of the key
+    """The header, or why the file cannot be used; a study is looked at more than once."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -153,28 +163,24 @@ def read_header(path: Path) -> Header | None:
             return _header(dataset, path=path, file=file, size=size)
     except READ_ERRORS as error:
         if isinstance(error, InputError):
-            raise
+            return str(error)
         # pydicom's own text may quote a value of the header, so only the kind of error is shown.
-        raise InputError(
-            "the file cannot be read", where=path.name, got=type(error).__name__, cure=COPY_AGAIN
-        ) from None
+        return str(InputError("the file cannot be read", where=path.name, got=type(error).__name__, cure=COPY_AGAIN))
 
 
 def _read_dataset(file: BinaryIO, path: Path, size: int) -> Dataset | None:
-    suffix = path.suffix.lower()
-    promises_dicom = suffix in {".dcm", ".dicom", ".ima"}
     if size == 0:
-        if promises_dicom or suffix == "" or suffix[1:].isdigit():
+        suffix = path.suffix
+        if promises_dicom(path.name) or suffix == "" or suffix[1:].isdigit():
             raise InputError("the file is empty", where=path.name, cure=COPY_AGAIN)
         return None
-    head = file.read(132)
+    head = file.read(PREAMBLE_BYTES)
     file.seek(0)
-    # Old archives leave out the preamble (PS3.10 section 7.1); such a file begins with group 0002 or 0008.
-    bare = head[:2] in {b"\x02\x00", b"\x08\x00"} and head[2:4] in {b"\x00\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00"}
-    if head[128:] != b"DICM" and not bare:
-        if promises_dicom:
+    if not begins_dicom(head):
+        if promises_dicom(path.name):
             raise InputError("the file is not DICOM, whatever its name says", where=path.name, cure=COPY_AGAIN)
         return None
+    bare = begins_bare(head)
     return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_KEYWORDS), force=bare)
 
 
@@ -189,7 +195,7 @@ def _header(dataset: Dataset, *, path: Path, file: BinaryIO, size: int) -> Heade
         problem = str(error)
     if not (sop_class_uid or pixels or problem):
         raise InputError("the file is truncated within its header", where=path.name, cure=COPY_AGAIN)
-    if sop_class_uid in _RESULT_CLASSES or not (pixels or problem or "Image Storage" in UID(sop_class_uid).name):
+    if sop_class_uid in RESULTS or not (pixels or problem or "Image Storage" in UID(sop_class_uid).name):
         return None
     if not series_uid:
         what = "the file has no SeriesInstanceUID" if pixels else "the file is truncated: it has no SeriesInstanceUID"
@@ -207,6 +213,7 @@ def _header(dataset: Dataset, *, path: Path, file: BinaryIO, size: int) -> Heade
         number=whole_number(dataset, "SeriesNumber"),
         description=decoded_text(dataset, "SeriesDescription"),
         localizer="LOCALIZER" in text(dataset, "ImageType").upper().split("\\"),
+        placed=any(keyword in dataset for keyword in _PLACES),
         problem=problem,
     )
     return header if pixels is None else _with_image(header, dataset, pixels, size)

@@ -64,6 +64,11 @@ class Series:
         return None if any(header.enhanced for header in self.headers) else self.frames
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it holds pictures, such as screenshots beside a scan, and no slices."""
+        return all(header.is_picture for header in self.headers)
+
+    @property
     def name(self) -> str:
         """The shortest name for ``--series``, if no other series has it: "3", or "3/2" for the second volume of it."""
         number = self.series_uid if self.number is None else str(self.number)
@@ -121,7 +126,7 @@ def scan(source: Source) -> Scan:
 
 
 def choose(found: Scan, series: str | None = None) -> Series:
-    """Return the only image series of a scan, or the one that is named.
+    """Return the only image series of a scan, or the one that is named; pictures beside slices are no choice.
 
     Args:
         found: what :func:`scan` returned.
@@ -142,7 +147,7 @@ def choose(found: Scan, series: str | None = None) -> Series:
             got=f"{found.passed_over} other files",
             cure="Give the folder that holds the image series",
         )
-    matches = found.series
+    matches = tuple(one for one in found.series if not one.is_picture) or found.series
     if series is not None:
         wanted = series.strip().casefold()
         matches = tuple(one for one in found.series if wanted in _names(one))

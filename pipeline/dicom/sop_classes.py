@@ -1,0 +1,55 @@
+"""The SOP classes (PS3.4 B.5) that are told apart, by what their instances show."""
+
+from __future__ import annotations
+
+from pydicom import uid
+
+__all__ = ["ENHANCED", "LABELS", "PICTURES", "PROJECTIONS", "RESULTS"]
+
+_LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
+
+LABELS = {uid.RTStructureSetStorage, uid.SegmentationStorage, _LABEL_MAP_SEGMENTATION}
+"""They outline what another instance shows."""
+
+RESULTS = {uid.SegmentationStorage, _LABEL_MAP_SEGMENTATION, uid.RTDoseStorage}
+"""They hold pixels, but are results about an image and not an image to segment."""
+
+ENHANCED = {
+    uid.EnhancedCTImageStorage,
+    uid.LegacyConvertedEnhancedCTImageStorage,
+    uid.EnhancedMRImageStorage,
+    uid.LegacyConvertedEnhancedMRImageStorage,
+    uid.LegacyConvertedEnhancedPETImageStorage,
+    uid.EnhancedPETImageStorage,
+}
+"""Their instances have many frames, each with a place of its own."""
+
+PROJECTIONS = {
+    uid.ComputedRadiographyImageStorage,
+    uid.DigitalXRayImageStorageForPresentation,
+    uid.DigitalXRayImageStorageForProcessing,
+    uid.DigitalMammographyXRayImageStorageForPresentation,
+    uid.DigitalMammographyXRayImageStorageForProcessing,
+    uid.DigitalIntraOralXRayImageStorageForPresentation,
+    uid.DigitalIntraOralXRayImageStorageForProcessing,
+}
+"""They show a whole depth of the patient, wherever they say that they lie."""
+
+PICTURES = {
+    uid.XRayAngiographicImageStorage,
+    uid.XRayRadiofluoroscopicImageStorage,
+    uid.UltrasoundImageStorage,
+    uid.UltrasoundMultiFrameImageStorage,
+    "1.2.840.10008.5.1.4.1.1.6",  # Ultrasound Image, retired
+    uid.SecondaryCaptureImageStorage,
+    uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+    uid.VLEndoscopicImageStorage,
+    uid.VLMicroscopicImageStorage,
+    uid.VLPhotographicImageStorage,
+    uid.OphthalmicPhotography8BitImageStorage,
+    uid.OphthalmicPhotography16BitImageStorage,
+}
+"""Their images need no place in the patient, and are pictures where they have none."""
