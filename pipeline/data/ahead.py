@@ -37,10 +37,10 @@ class FitsAhead:
     def __call__(self, case: Mapping[str, Any]) -> bool:
         """Compare the size in the header of a case's image with the available memory."""
         try:
-            image = open_image(first_of(case["image"]), Options(series=self.series))
+            size = open_image(first_of(case["image"]), Options(series=self.series)).size
         except Exception:  # noqa: BLE001 - whoever reads it says better what is wrong with it
             return True
-        return _FLOAT * self.channels * math.prod(image.size) <= self.share * available_bytes()
+        return _FLOAT * self.channels * math.prod(size) <= self.share * available_bytes()
 
 
 def available_bytes() -> float:
