@@ -91,10 +91,10 @@ def survey(root: Path, *, leave_out: Path | None = None) -> Survey:
     """Look at every file in a folder, subfolders and links included.
 
     Args:
-        root: the folder.
+        root: the folder, or a file.
         leave_out: a folder below that is not looked into, such as that of earlier results.
     """
-    files = list(_files(root, leave_out))
+    files = list(_files(root, leave_out)) if root.is_dir() else [root]
     found = _Sorted()
     partners = _partners(files)
     for file in files:

@@ -17,9 +17,12 @@ from rich.table import Table
 
 from pipeline.dicom import Series, ras_affine, scan
 from pipeline.errors import InputError, one_line
-from pipeline.sources.kinds import IMAGE_SUFFIXES, dicom_pictures, is_dicom
+from pipeline.sources.kinds import describe
+from pipeline.sources.survey import Survey, survey
 
 __all__ = ["Finding", "inspect", "print_findings"]
+
+_NO_IMAGE = "no image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +30,12 @@ class Finding:
     """One image or series.
 
     Attributes:
-        kind: ``DICOM``, ``NIfTI`` or another format's suffix.
-        path: the file, or the folder of a series, below the inspected path.
+        kind: ``DICOM``, ``NIfTI`` or another format; what the files are that are no image.
+        path: the file, or the folders of a series, below the inspected path; "" for files that are only counted.
         number: SeriesNumber of a DICOM series.
         series: what ``--series`` takes for it: its number, with "/2" for the second volume of one series, or its UID.
         description: SeriesDescription of a DICOM series.
-        note: what sets a volume apart from the others of its series.
+        note: what sets a volume apart from the others of its series; how many files there are that are no image.
         modality: of a DICOM series.
         size: voxels along each axis.
         spacing_mm: voxel size along each axis, where it is known.
@@ -61,15 +64,14 @@ def inspect(path: Path) -> list[Finding]:
     """
     if not path.exists():
         raise InputError("no such file or folder", where=path)
-    files = (
-        [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-    )
-    images = [file for file in files if file.name.lower().endswith(IMAGE_SUFFIXES)]
-    series = sorted(_series(path, files), key=lambda one: (one.path, one.number or 0))  # volumes stay in their order
-    findings = series + [_image(file, path) for file in images]
-    if not findings:
-        raise InputError("holds no image", where=path, expected="DICOM, NIfTI, NRRD, MHA or a picture")
-    return findings
+    found = survey(path)
+    series = sorted(_series(path, found), key=lambda one: (one.path, one.number or 0))  # volumes stay in their order
+    images = [_image(file, path) for file in sorted((*found.volumes, *found.pictures))]
+    if not series and not images:
+        got = found.counted() or "no file"
+        raise InputError("holds no image", where=path, expected="DICOM, NIfTI, NRRD, MHA or a picture", got=got)
+    outlines = [Finding(kind=describe(file), path=_below(file, path), note=_NO_IMAGE) for file in found.outlines]
+    return series + images + outlines + [_counted(kind, count) for kind, count in sorted(found.others.items())]
 
 
 def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
@@ -85,7 +87,7 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
             one.kind,
             one.path,
             one.series,
-            f"{one.description} ({one.note})" if one.note else one.description,
+            f"{one.description} ({one.note})" if one.note and one.description else one.description or one.note,
             one.modality,
             "x".join(map(str, one.size)),
             "" if one.spacing_mm is None else "x".join(f"{value:.4g}" for value in one.spacing_mm),
@@ -96,16 +98,22 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
     if not console.is_terminal:  # a file or pipe has no width of its own
         console = Console(width=200)
     console.print(table)
-    bad = sum(finding.problem is not None for finding in findings)
-    console.print(f"{len(findings)} found" + (f", {bad} cannot be used" if bad else ""))
+    images = [finding for finding in findings if not finding.note.endswith(_NO_IMAGE)]
+    bad = sum(finding.problem is not None for finding in images)
+    console.print(f"{len(images)} found" + (f", {bad} cannot be used" if bad else ""))
 
 
-def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
-    if not any(is_dicom(file) for file in files):
+def _counted(kind: str, count: int) -> Finding:
+    return Finding(kind=kind, path="", note=f"{count} {'file' if count == 1 else 'files'}, {_NO_IMAGE}")
+
+
+def _series(path: Path, surveyed: Survey) -> Iterable[Finding]:
+    files = [*surveyed.dicom_pictures, *(file for one in surveyed.slices for file in one.files)]
+    if not files:
         return
-    found = scan(path)
+    found = scan(files)
     for one in found.series:
-        if (one.problem or one.slices == 1) and all(map(dicom_pictures, one.files)):  # most lack a place
+        if one.is_picture:
             yield from (_picture(file, path, one) for file in one.files)
             continue
         orientation = ""
@@ -114,7 +122,7 @@ def _series(path: Path, files: list[Path]) -> Iterable[Finding]:
             orientation = "".join(nib.aff2axcodes(affine))
         yield Finding(
             kind="DICOM",
-            path=_below(one.files[0].parent, path),
+            path=", ".join(dict.fromkeys(_below(file.parent, path) for file in one.files)),
             number=one.number,
             series=one.name,
             description=one.description,
@@ -147,8 +155,7 @@ def _picture(file: Path, root: Path, series: Series) -> Finding:
 
 
 def _image(file: Path, root: Path) -> Finding:
-    suffix = next(suffix for suffix in IMAGE_SUFFIXES if file.name.lower().endswith(suffix))
-    kind = {".nii": "NIfTI", ".nii.gz": "NIfTI"}.get(suffix, suffix[1:].upper())
+    kind = describe(file)
     try:
         from pipeline.sources import CaseReader  # MONAI's import takes longer than to look at a study
 
