@@ -94,7 +94,7 @@ def _only(file: Path) -> Case:
 def _images_for_training(root: Path, listing: Path) -> list[Path]:
     folder = root / "imagesTr"
     if not folder.is_dir():
-        cure = "Give the folder of the images themselves"
+        cure = "Give the folder of the images, or move it away if its own folder is that"
         raise InputError("lists no case, and there is no imagesTr/ beside it", where=listing, cure=cure)
     return [path for path in visible(folder.iterdir()) if path.is_dir() or is_image(path)]
 
@@ -132,7 +132,7 @@ def _chosen(found: Survey, root: Path, dimensions: int | None) -> list[tuple[Pat
             "holds images of several kinds, and which of them are the cases cannot be told",
             where=root,
             got=f"{kinds}: {one.relative_to(root)} and {other.relative_to(root)}",
-            cure="Give the path of those that are meant, or move the others away",
+            cure="Name the DICOM with --series, give the path of the files that are meant, or move the others away",
         )
     return dicom or volumes + pictures
 
