@@ -45,7 +45,8 @@ def open_inference(
     weights: Path | None,
     untilt: bool = False,
     in_turn: bool = False,
-    **overrides: Any,
+    entries: Mapping[str, Any] | None = None,
+    **values: Any,
 ) -> ConfigWorkflow:
     """Open a bundle's ``inference.json`` on a path.
 
@@ -58,7 +59,8 @@ def open_inference(
         weights: other weights than the bundle's.
         untilt: whether to bring DICOM series of a tilted gantry to an upright grid; else they are refused.
         in_turn: whether to read, compute and write one case after the other, as little memory as that takes.
-        overrides: further top-level entries of ``inference.json``.
+        entries: other entries of ``inference.json``, see :func:`open_workflow`.
+        values: further values of its top-level entries.
 
     Raises:
         InputError: there is no such bundle, it is for the other task, or it cannot untilt.
@@ -67,18 +69,19 @@ def open_inference(
     _check_task(root, task)
     if untilt:  # passed on only then: a bundle that was not built by medbundle has no such entry
         _check_untilt(root)
-        overrides["untilt"] = True
+        values["untilt"] = True
     if in_turn and "case_threads" in (_entries(root / "configs" / "inference.json") or {}):
-        overrides["case_threads"] = "$None"
+        entries = {**(entries or {}), "case_threads": "$None"}
     weights = None if weights is None else weights.expanduser().resolve()
     workflow = open_workflow(
         root,
         ["inference"],
+        entries=entries,
         dataset_dir=source,
         output_dir=output_dir.expanduser().resolve(),
         series=series,
         weights=weights,
-        **overrides,
+        **values,
     )
     if weights is not None and weights.is_file() and "network_def" in workflow.parser:
         load_weights(workflow.parser.get_parsed_content("network_def"), weights)  # stock MONAI's error has many lines

@@ -8,6 +8,7 @@ from typing import Any
 
 import pipeline
 from pipeline.bundle.configs import evaluate_config, inference_config, multi_gpu_config, train_config
+from pipeline.bundle.literal import inert
 from pipeline.planning import Plan, load_plan
 from pipeline.writing import whole_file
 
@@ -89,7 +90,7 @@ def stale_files(bundle: Path) -> list[Path]:
 def built_files(plan: Plan) -> dict[str, str]:
     """The content of each built file by its path in the bundle."""
     configs = {
-        "metadata": metadata(plan),
+        "metadata": inert(metadata(plan)),
         "inference": inference_config(plan),
         "train": train_config(plan),
         "evaluate": evaluate_config(plan),

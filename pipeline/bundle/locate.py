@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.patches.running_workflow import running_workflow
+from pipeline.sources.given import given_path
 
 __all__ = ["find_bundle", "running_bundle_root"]
 
@@ -33,7 +34,7 @@ def find_bundle(bundle: str | Path) -> Path:
     Raises:
         InputError: there is none; suggests the nearest name.
     """
-    path = Path(bundle).expanduser()
+    path = given_path(bundle)
     places = [path, *(place / str(bundle) for place in (Path("bundles"), *_SHIPPED))]
     for place in places:
         if (place / "plan.yaml").is_file() or (place / "configs").is_dir():

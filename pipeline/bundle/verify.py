@@ -92,7 +92,13 @@ def _properties(bundle: Path, config: str) -> None:
         # Its cases bear numbers, which name no patient.
         other = {"ckpt_dir": folder, "split::patient_pattern": ""} if config == "train" else {}
         workflow = open_workflow(
-            bundle, [config], training=config == "train", dataset_dir=folder, output_dir=folder, initialize=[], **other
+            bundle,
+            [config],
+            training=config == "train",
+            entries={"initialize": []},
+            dataset_dir=folder,
+            output_dir=folder,
+            **other,
         )
         workflow.initialize()
         missing = workflow.check_properties()

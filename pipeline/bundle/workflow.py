@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from pipeline.bundle.literal import literal
 from pipeline.errors import InputError, find_input_error
 
 __all__ = ["open_workflow", "run_workflow"]
 
 
-def open_workflow(bundle: Path, configs: Sequence[str], *, training: bool = False, **overrides: Any) -> ConfigWorkflow:
+def open_workflow(
+    bundle: Path,
+    configs: Sequence[str],
+    *,
+    training: bool = False,
+    entries: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> ConfigWorkflow:
     """Open a bundle's config; ``initialize``, ``run`` and ``finalize`` it as any MONAI workflow.
 
     Args:
         bundle: the bundle's folder.
         configs: names in ``configs/``, later ones laid over earlier ones, such as ``["train", "evaluate"]``.
         training: whether it is a training; decides which properties MONAI looks for.
-        overrides: replace top-level entries; None values are left as the config has them.
+        entries: replace entries by others in the terms of a config: components, references and expressions.
+        values: replace top-level entries by what is meant literally, such as names and paths, which are never read as
+            references or expressions; None leaves an entry as the config has it.
 
     Raises:
         InputError: the bundle has no such config.
@@ -32,12 +42,11 @@ def open_workflow(bundle: Path, configs: Sequence[str], *, training: bool = Fals
             raise InputError("no such config", where=file, cure=f"Run: medbundle build {bundle.name}")
     monai_logger = logging.getLogger("monai.bundle.workflows")
     monai_logger.setLevel(logging.ERROR)  # it warns that logging was left to us
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in overrides.items()}
     return ConfigWorkflow(
         config_file=[str(file) for file in files],
         logging_file=False,
         workflow_type="train" if training else "infer",
-        **{key: value for key, value in given.items() if value is not None},
+        **{**(entries or {}), **{key: literal(value) for key, value in values.items() if value is not None}},
     )
 
 

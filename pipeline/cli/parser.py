@@ -11,6 +11,7 @@ from typing import NoReturn
 from pipeline import __version__
 from pipeline.cli import commands
 from pipeline.errors import InputError
+from pipeline.sources.given import given_path
 
 __all__ = ["parse"]
 
@@ -80,14 +81,16 @@ def _build_parser() -> _Parser:
     _add_calibration(verb("calibrate", commands.calibrate, about))
 
     sub = verb("compare", commands.compare, "Compare the results of two or more evaluations, case by case.")
-    sub.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="output folders of medbundle evaluate")
-    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the tables")
+    sub.add_argument(
+        "results", type=given_path, nargs="+", metavar="RESULTS", help="output folders of medbundle evaluate"
+    )
+    sub.add_argument("-o", "--output", type=given_path, required=True, metavar="OUT", help="folder for the tables")
     about = "columns of metrics.csv to compare (default: all that can be)"
     sub.add_argument("--measures", nargs="+", metavar="COLUMN", help=about)
 
     about = "Show which series and images are at a path, their geometry and what is wrong."
     sub = verb("inspect", commands.inspect, about)
-    sub.add_argument("path", type=Path, metavar="PATH")
+    sub.add_argument("path", type=given_path, metavar="PATH")
     sub.add_argument("--json", action="store_true", help="for machines")
 
     about = "Convert a DICOM series to NIfTI, or labels between NIfTI, DICOM SEG, RTSTRUCT, surfaces and tables."
@@ -105,18 +108,18 @@ def _build_parser() -> _Parser:
 
     about = "Make phantom CT series, train a small bundle on them for a minute, evaluate and segment."
     sub = verb("demo", commands.demo, about)
-    sub.add_argument("-o", "--output", type=Path, default=Path("medbundle_demo"), metavar="OUT")
+    sub.add_argument("-o", "--output", type=given_path, default=Path("medbundle_demo"), metavar="OUT")
     sub.add_argument("--minutes", type=float, default=1.2, help="time to train (default 1.2)")
     return parser
 
 
 def _add_application(sub: _Parser, *, results: str) -> None:
     """What the commands that apply a bundle share."""
-    sub.add_argument("input", type=Path, metavar="INPUT")
+    sub.add_argument("input", type=given_path, metavar="INPUT")
     sub.add_argument("--bundle", required=True, help="folder or name of a bundle")
-    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=f"folder for {results}")
+    sub.add_argument("-o", "--output", type=given_path, required=True, metavar="OUT", help=f"folder for {results}")
     _add_series(sub)
-    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+    sub.add_argument("--weights", type=given_path, metavar="FILE", help="other weights than the bundle's")
 
 
 def _add_series(sub: _Parser) -> None:
@@ -130,9 +133,9 @@ def _add_series(sub: _Parser) -> None:
 def _add_training(sub: _Parser) -> None:
     """Train a bundle."""
     sub.add_argument("bundle", metavar="BUNDLE")
-    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument("--data", type=given_path, required=True, metavar="DIR", help="folder of a labelled data set")
     about = "folder for weights and curves (default: the bundle; for one of medbundle's own, BUNDLE_training)"
-    sub.add_argument("-o", "--output", type=Path, metavar="OUT", help=about)
+    sub.add_argument("-o", "--output", type=given_path, metavar="OUT", help=about)
     sub.add_argument("--epochs", type=int, metavar="N")
     sub.add_argument("--time-budget", type=float, metavar="MINUTES", help="end in time, with the learning rate decayed")
     sub.add_argument("--batch-size", type=int)
@@ -140,15 +143,17 @@ def _add_training(sub: _Parser) -> None:
     about = "the fold that validates (default 0); all trains on every fold"
     sub.add_argument("--fold", type=fold, metavar="K", help=about)
     sub.add_argument("--seed", type=int)
-    sub.add_argument("--imagenet-weights", type=Path, metavar="FILE", help="state dict with torchvision's key names")
+    sub.add_argument(
+        "--imagenet-weights", type=given_path, metavar="FILE", help="state dict with torchvision's key names"
+    )
     sub.add_argument("--resume", action="store_true", help="go on from the last finished epoch")
 
 
 def _add_calibration(sub: _Parser) -> None:
     """Calibrate a bundle, or check its calibration."""
     sub.add_argument("bundle", metavar="BUNDLE")
-    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of a labelled data set")
-    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+    sub.add_argument("--data", type=given_path, required=True, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument("--weights", type=given_path, metavar="FILE", help="other weights than the bundle's")
     sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
     sub.add_argument("--seed", type=int, default=0, help="of the degradations and the models (default 0)")
     sub.add_argument("--check", action="store_true", help="change nothing; how good is it on the held-out test cases?")
@@ -157,38 +162,40 @@ def _add_calibration(sub: _Parser) -> None:
 def _add_evaluation(sub: _Parser) -> None:
     """Score a bundle, or two folders."""
     sub.add_argument("bundle", nargs="?", metavar="BUNDLE")
-    sub.add_argument("--data", type=Path, metavar="DIR", help="folder of a labelled data set")
+    sub.add_argument("--data", type=given_path, metavar="DIR", help="folder of a labelled data set")
     sub.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", default=Path("evaluation"), help="default: evaluation/"
+        "-o", "--output", type=given_path, metavar="OUT", default=Path("evaluation"), help="default: evaluation/"
     )
     parts = ["test", "validation", "training", "all"]
     sub.add_argument("--subset", choices=parts, help="default: test, the held-out cases")
     sub.add_argument("--fold", type=int, help="the fold that validates (default 0)")
-    sub.add_argument("--weights", type=Path, metavar="FILE", help="other weights than the bundle's")
+    sub.add_argument("--weights", type=given_path, metavar="FILE", help="other weights than the bundle's")
     about = "distances are of boundary voxels, as MONAI's (default), or of surface elements by their area, as Nikolov's"
     sub.add_argument("--surface", choices=["voxel", "surface_element"], help=about)
     about = "tolerance of the surface Dice in mm, of pictures in pixels: a number, or NAME=MM of each label"
     sub.add_argument("--tolerance", nargs="+", metavar="MM", help=about)
     group = sub.add_argument_group("two folders of label maps, without a bundle")
-    group.add_argument("--predictions", type=Path, metavar="DIR", help="NIfTI, NRRD, MHA, DICOM SEG or PNG")
-    group.add_argument("--references", type=Path, metavar="DIR", help="files of one name belong together")
+    group.add_argument("--predictions", type=given_path, metavar="DIR", help="NIfTI, NRRD, MHA, DICOM SEG or PNG")
+    group.add_argument("--references", type=given_path, metavar="DIR", help="files of one name belong together")
     about = 'names of the labels: JSON {"1": "Liver"}, dataset.json or CSV with value,name'
-    group.add_argument("--labels", type=Path, metavar="FILE", help=about)
-    group.add_argument("--images", type=Path, metavar="DIR", help="images of the cases, for the report")
+    group.add_argument("--labels", type=given_path, metavar="FILE", help=about)
+    group.add_argument("--images", type=given_path, metavar="DIR", help="images of the cases, for the report")
     group.add_argument("--resample", action="store_true", help="bring a prediction on another grid to its reference's")
     group = sub.add_argument_group("subgroups")
-    group.add_argument("--groups", type=Path, metavar="FILE", help="CSV with a column case or patient")
+    group.add_argument("--groups", type=given_path, metavar="FILE", help="CSV with a column case or patient")
     about = "column of that table, or of the bundle's datalist, such as scanner, site or sex"
     group.add_argument("--by", metavar="COLUMN", help=about)
 
 
 def _add_conversion(sub: _Parser) -> None:
-    sub.add_argument("source", type=Path, metavar="SOURCE", help="DICOM series, label map, SEG or RTSTRUCT")
+    sub.add_argument("source", type=given_path, metavar="SOURCE", help="DICOM series, label map, SEG or RTSTRUCT")
     about = "OUT.nii.gz, OUT.dcm, OUT.stl, OUT.obj, OUT.glb or OUT.csv: the suffix tells what is made"
-    sub.add_argument("output", type=Path, metavar="OUT", help=about)
-    sub.add_argument("--reference", type=Path, metavar="SERIES", help="the DICOM series that labels belong to")
+    sub.add_argument("output", type=given_path, metavar="OUT", help=about)
+    sub.add_argument("--reference", type=given_path, metavar="SERIES", help="the DICOM series that labels belong to")
     _add_series(sub)
-    sub.add_argument("--labels", type=Path, metavar="FILE", help="JSON with the name, codes and colour of each label")
+    sub.add_argument(
+        "--labels", type=given_path, metavar="FILE", help="JSON with the name, codes and colour of each label"
+    )
     about = "what OUT.dcm is (default: segmentation)"
     sub.add_argument("--kind", choices=["segmentation", "rtstruct", "report"], help=about)
     sub.add_argument(
@@ -205,16 +212,20 @@ def _add_conversion(sub: _Parser) -> None:
 
 
 def _add_deidentification(sub: _Parser) -> None:
-    sub.add_argument("source", type=Path, metavar="IN", help="DICOM files, in folders of any depth")
-    sub.add_argument("output", type=Path, metavar="OUT", help="a new folder; it gets the files and audit.csv")
+    sub.add_argument("source", type=given_path, metavar="IN", help="DICOM files, in folders of any depth")
+    sub.add_argument("output", type=given_path, metavar="OUT", help="a new folder; it gets the files and audit.csv")
     sub.add_argument(
         "--dates",
         choices=["remove", "shift"],
         default="remove",
         help="shift keeps a patient's intervals",
     )
-    sub.add_argument("--key", type=Path, metavar="FILE", help="a secret, by which several runs give the same new UIDs")
-    sub.add_argument("--uid-map", type=Path, metavar="FILE", help="old and new UIDs; whoever has it can trace back")
+    sub.add_argument(
+        "--key", type=given_path, metavar="FILE", help="a secret, by which several runs give the same new UIDs"
+    )
+    sub.add_argument(
+        "--uid-map", type=given_path, metavar="FILE", help="old and new UIDs; whoever has it can trace back"
+    )
     sub.add_argument("--prefix", default="subject", help="of the pseudonyms (default: subject)")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.sources.given import given_path
 from pipeline.sources.kinds import describe, is_image, kind_of, strip_suffix, visible
 from pipeline.sources.survey import Survey, survey
 
@@ -77,7 +78,7 @@ def existing_path(dataset_dir: str | Path | None) -> Path:
     """
     if dataset_dir is None or str(dataset_dir) == "":
         raise InputError("dataset_dir is not given", cure="Pass --dataset_dir with a file or folder")
-    root = Path(dataset_dir).expanduser()
+    root = given_path(dataset_dir)
     if not root.exists():
         raise InputError("no such file or folder", where=root, cure="Check the path given as dataset_dir")
     return root.absolute()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ Code: TypeAlias = "tuple[str, str, str]"
 
 _LARGEST_VALUE = 2**16 - 1  # of a label map segmentation
 _LONG_STRING = 64  # the most characters of an LO value (PS3.5 6.2)
+_PARTING = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")  # what no LO value can hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +39,27 @@ class Segment:
             raise InputError(
                 "a label value is out of range", where=f"segment {self.name}", expected=f"1 to {_LARGEST_VALUE}"
             )
-        if not 1 <= len(self.name) <= _LONG_STRING:
+        if not 1 <= len(self.name) <= _LONG_STRING or _PARTING.search(self.name):
             raise InputError(
-                "a segment's name is of no use", where=f"segment {self.value}", expected="1 to 64 characters"
+                "a segment's name is of no use",
+                where=f"segment {self.value}",
+                expected="1 to 64 characters, no backslash and no line break, as DICOM can keep",
+                got=repr(self.name),
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """Who made the segments. ``family`` is a code (value, scheme, meaning) of PS3.16 CID 7162."""
+    """Who made the segments. ``family`` is a code (value, scheme, meaning) of PS3.16 CID 7162.
+
+    The name is cut to the 64 characters that DICOM can keep; a backslash, which would part two values there, becomes a
+    slash, and a line break a blank.
+    """
 
     name: str = "medbundle"
     version: str = pipeline.__version__
     family: Code = ("123109", "DCM", "Artificial Intelligence")
+
+    def __post_init__(self) -> None:
+        kept = _PARTING.sub(lambda found: "/" if found[0] == "\\" else " ", self.name)
+        object.__setattr__(self, "name", kept[:_LONG_STRING])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.planning.network import Network
 from pipeline.planning.normalization import PHOTOGRAPHS, Normalization
 from pipeline.planning.sections import Count, Engine, Fraction, Positive
 from pipeline.sources.label_table import Label, Section
@@ -187,23 +188,16 @@ class Plan(Section):
     authors: str
     copyright: str
     references: tuple[str, ...] = ()
-    changelog: dict[str, str] = Field(default_factory=dict)
+    changelog: dict[Annotated[str, Field(pattern=r"^[0-9A-Za-z][\w.+ -]*$")], str] = Field(default_factory=dict)
     task: Literal["segmentation", "classification"]
     multi_label: bool = False
     dimensions: Literal[2, 3]
     data: Data
     labels: Annotated[tuple[Label, ...], Field(min_length=1)]
     preprocessing: Preprocessing
-    network: dict[str, Any]
+    network: Network
     training: Training
     inference: Inference = Inference()
-
-    @field_validator("network")
-    @classmethod
-    def _has_target(cls, network: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(network.get("_target_"), str):
-            raise ValueError("needs a _target_, such as monai.networks.nets.DynUNet")  # noqa: TRY004 - pydantic wants it
-        return network
 
     @model_validator(mode="after")
     def _consistent(self) -> Plan:

@@ -63,7 +63,7 @@ def explain(
         series=series,
         weights=weights,
         untilt=untilt,
-        run=[],  # only the checks: the maps are made here
+        entries={"run": []},  # only the checks: the maps are made here
     )
     run_workflow(workflow, finalize=False)
     parser = workflow.parser

@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from pipeline.bundle import run_workflow
+from pipeline.bundle import literal, run_workflow
 from pipeline.bundle.applying import Applied, applied, open_inference
 from pipeline.errors import InputError
 
@@ -58,7 +58,7 @@ def segment(
         untilt=untilt,
         in_turn=max_memory_gb is not None,
         engine=engine,
-        **limit,
+        entries=limit,
     )
     if probabilities:
         _keep_probabilities(workflow, probabilities)
@@ -70,7 +70,7 @@ def _keep_probabilities(workflow: ConfigWorkflow, names: Sequence[str]) -> None:
     if "probabilities" not in workflow.parser:
         cure = "Build the bundle again with medbundle build, or leave --probabilities out"
         raise InputError("has no entry probabilities", where="inference.json", cure=cure)
-    workflow.parser["probabilities"] = list(names)
+    workflow.parser["probabilities"] = literal(names)
 
 
 def _limited(max_memory_gb: float, *, untilt: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.bundle.literal import literal
 from pipeline.planning import Plan
 
 __all__ = ["Config", "compose", "dense_inferer", "fastest", "labels", "network", "places", "streaming_inferer"]
@@ -25,9 +26,9 @@ def network(plan: Plan) -> Config:
     return {"network_def": plan.network, "network": "$@network_def.to(@device)"}
 
 
-def labels(plan: Plan) -> dict[str, str]:
+def labels(plan: Plan) -> Config:
     """The names of the label values or classes; JSON has no integer keys."""
-    return {str(label.value): label.name for label in plan.labels}
+    return {str(label.value): literal(label.name) for label in plan.labels}
 
 
 def compose(*steps: Config) -> Config:
@@ -67,7 +68,7 @@ def streaming_inferer(plan: Plan, probabilities: str | None = None) -> Config:
         streaming["probabilities"] = {
             "_target_": "pipeline.inferers.ProbabilityMaps",
             "classes": probabilities,
-            "names": ["background", *(label.name for label in plan.labels)],
+            "names": ["background", *(literal(label.name) for label in plan.labels)],
             "folder": "@output_dir",
         }
     return fastest(streaming)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pipeline.bundle.configs.parts import Config, compose, dense_inferer, fastest, streaming_inferer
 from pipeline.bundle.configs.transforms import checks, geometry, in_place, intensities, loading
+from pipeline.bundle.literal import literal
 from pipeline.planning import Plan
 from pipeline.sources.label_table import segment_arguments
 
@@ -112,7 +113,7 @@ class Segmentation(Task):
     def split(self) -> Config:
         """See :class:`Task`."""
         outlined = any(label.source_names for label in self.plan.labels)
-        return {"modality": self.plan.data.modality} if outlined else {}
+        return {"modality": literal(self.plan.data.modality)} if outlined else {}
 
     def loss(self) -> Config:
         """See :class:`Task`."""
@@ -151,8 +152,8 @@ class Segmentation(Task):
                 "_target_": "pipeline.transforms.SaveSegmentationd",
                 "keys": ["pred"],
                 "output_dir": "@output_dir",
-                "segments": [segment_arguments(label) for label in self.plan.labels],
-                "algorithm": self.plan.title,
+                "segments": [literal(segment_arguments(label)) for label in self.plan.labels],
+                "algorithm": literal(self.plan.title),
                 "version": self.plan.version,
                 "cases": "@cases",
             }
@@ -210,7 +211,7 @@ class Classification(Task):
 
     def split(self) -> Config:
         """See :class:`Task`."""
-        return {"classes": [label.name for label in self.plan.labels], "multi_label": self.plan.multi_label}
+        return {"classes": [literal(label.name) for label in self.plan.labels], "multi_label": self.plan.multi_label}
 
     def loss(self) -> Config:
         """See :class:`Task`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.bundle.configs.parts import Config, compose, labels, network, places
 from pipeline.bundle.configs.tasks import Task, task_of
 from pipeline.bundle.configs.transforms import augmentation
+from pipeline.bundle.literal import literal
 from pipeline.planning import Plan
 
 __all__ = ["multi_gpu_config", "train_config"]
@@ -39,7 +40,7 @@ def train_config(plan: Plan) -> Config:
             "test_fraction": plan.data.test_fraction,
             "folds": plan.data.folds,
             "seed": plan.data.split_seed,
-            "patient_pattern": plan.data.patient_pattern,
+            "patient_pattern": literal(plan.data.patient_pattern),
             **task.split(),
         },
         "loss": task.loss(),
@@ -94,7 +95,7 @@ def multi_gpu_config(plan: Plan) -> Config:
 
 
 def _train_section(plan: Plan, task: Task) -> Config:
-    names, keys = [label.name for label in plan.labels], list(task.keys)
+    names, keys = [literal(label.name) for label in plan.labels], list(task.keys)
     pad = {"_target_": "SpatialPadd", "keys": keys, "spatial_size": list(plan.preprocessing.window)}
     return {
         "deterministic_transforms": [*task.preprocessing("training"), pad],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline.bundle.configs.parts import Config
+from pipeline.bundle.literal import literal
 from pipeline.planning import Plan
 from pipeline.planning.normalization import Fixed
 
@@ -39,7 +40,7 @@ def _outlines(plan: Plan) -> list[Config]:
     """Load label maps, RTSTRUCT and SEG among them, where the plan has the names for it."""
     if not any(label.source_names for label in plan.labels):
         return []
-    names = {str(label.value): list(label.source_names or (label.name,)) for label in plan.labels}
+    names = {str(label.value): literal(label.source_names or (label.name,)) for label in plan.labels}
     return [{"_target_": "pipeline.transforms.LoadLabeld", "keys": ["label"], "image_key": "image", "names": names}]
 
 
@@ -56,7 +57,7 @@ def checks(plan: Plan, *, label: bool) -> list[Config]:
         "keys": ["image"],
         "channels": len(plan.data.channels),
         "dimensions": plan.dimensions,
-        "modality": plan.data.modality,
+        "modality": literal(plan.data.modality),
     }
     if plan.task == "classification":  # a blank picture has a class where the data says so
         image["constant"] = "warn"
