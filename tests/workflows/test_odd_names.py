@@ -16,6 +16,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 from PIL import Image
+from pydicom.uid import generate_uid
 
 import pipeline.workflows.demo as demo_workflow
 from pipeline.bundle import build_bundle
@@ -148,8 +149,8 @@ def test_a_series_is_found_by_its_description(name: str, bundle: Path, tmp_path:
         for file in write_phantom_dicom(phantom, tmp_path / "study" / f"{number}").iterdir():
             dataset = pydicom.dcmread(file)
             dataset.SeriesDescription = description
-            dataset.SeriesInstanceUID += f".{number}"
-            dataset.SOPInstanceUID += f".{number}"
+            dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[dataset.SeriesInstanceUID, description])
+            dataset.SOPInstanceUID = generate_uid(entropy_srcs=[dataset.SOPInstanceUID, description])
             dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             dataset.save_as(file)
     assert main(["segment", "study", "--bundle", str(bundle), "-o", "out", "--series", name]) == 0
