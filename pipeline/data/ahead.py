@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sources import Options, open_image
-from pipeline.sources.paths import first_of
 
 __all__ = ["FitsAhead", "available_bytes"]
 
@@ -37,10 +36,11 @@ class FitsAhead:
     def __call__(self, case: Mapping[str, Any]) -> bool:
         """Compare the size in the header of a case's image with the available memory."""
         try:
-            size = open_image(first_of(case["image"]), Options(series=self.series)).size
+            image = open_image(case["image"], Options(series=self.series))
+            needed = _FLOAT * self.channels * math.prod(image.size) + image.reading_bytes
         except Exception:  # noqa: BLE001 - whoever reads it says better what is wrong with it
             return True
-        return _FLOAT * self.channels * math.prod(size) <= self.share * available_bytes()
+        return needed <= self.share * available_bytes()
 
 
 def available_bytes() -> float:

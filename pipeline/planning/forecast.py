@@ -227,9 +227,10 @@ class MemoryLimit:
                 size = size[:2]
             checks = (step.channels for step in self.transform.transforms if isinstance(step, CheckImaged))
             voxel_bytes = image.voxel_bytes if keeps_types(self.transform) else _FLOAT
-            return grid_change(
+            change = grid_change(
                 size, image.affine, channels=next(checks, 1), preprocessing=self.transform, voxel_bytes=voxel_bytes
             )
+            return replace(change, reading_bytes=image.reading_bytes)
         except Exception as error:  # noqa: BLE001 - the transform says better what is wrong with it
             logger.info("%s: no forecast: %s", case["name"], one_line(error))
             return None
@@ -271,7 +272,7 @@ def _batches(most: int) -> list[int]:
 def _loading_bytes(change: GridChange) -> float:
     voxels, seen = (change.channels * int(np.prod(size)) for size in (change.size, change.network_size))
     image = voxels * change.voxel_bytes
-    turned = 2 * image  # a copy with flipped axes
+    turned = max(2 * image, image + change.reading_bytes)  # a copy with flipped axes
     resampled = image + seen * _FLOAT if change.resampled else 0
     return max(turned, resampled, 2 * seen * _FLOAT if change.in_place else seen * _NORMALISED)  # a batch is a copy
 

@@ -31,6 +31,7 @@ class GridChange:
         resampled: whether intensities are interpolated on the way.
         voxel_bytes: of the image as it is loaded.
         in_place: whether its intensities are changed in its memory.
+        reading_bytes: see :attr:`pipeline.sources.SourceImage.reading_bytes`.
     """
 
     size: tuple[int, ...]
@@ -40,6 +41,7 @@ class GridChange:
     resampled: bool
     voxel_bytes: int = _FLOAT
     in_place: bool = False
+    reading_bytes: float = 0.0
 
 
 def keeps_types(preprocessing: Compose) -> bool:

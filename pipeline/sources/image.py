@@ -11,11 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, one_line
 from pipeline.sources.kinds import describe, dicom_pictures, is_dicom, is_label_object, is_picture
-from pipeline.sources.paths import ImagePaths, paths_of
+from pipeline.sources.paths import ImagePaths, channels_of, paths_of
 
-__all__ = ["Options", "SourceImage", "open_image"]
+__all__ = ["Options", "SourceImage", "open_image", "read_voxels"]
+
+_REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,11 @@ class SourceImage(ABC):
         """Bytes of each value of a voxel, as :meth:`load` gives it to a compact reader: 2 of short integers, else 4."""
         return 4
 
+    @property
+    def reading_bytes(self) -> float:
+        """What is taken beside the voxels that :meth:`load` gives, where an image is interpolated while it is read."""
+        return 0.0
+
     @abstractmethod
     def load(self) -> tuple[Any, dict[str, Any]]:
         """Read the voxels.
@@ -94,11 +101,29 @@ class SourceImage(ABC):
         """
 
 
+def read_voxels(image: SourceImage, *, where: Path) -> tuple[Any, dict[str, Any]]:
+    """:meth:`SourceImage.load`, and in one line what went wrong.
+
+    Raises:
+        InputError: the image cannot be read, or its voxels are no real numbers.
+    """
+    try:
+        array, meta = image.load()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError("cannot be read", where=where, got=one_line(error), cure="Is it whole?") from error
+    if array.dtype.kind not in _REAL_KINDS:  # MONAI would drop the imaginary part
+        raise InputError("voxels are not plain numbers", where=where, got=array.dtype)
+    return array, meta
+
+
 def open_image(source: ImagePaths, options: Options | None = None) -> SourceImage:
     """Say what lies at a path, without reading its voxels.
 
     Args:
-        source: a volume, a picture, a DICOM file, a folder with a series, or a list of files that make one image.
+        source: a volume, a picture, a DICOM file, a folder with a series, or a list of them: the channels of one
+            image, or the parts of one DICOM series, see :func:`pipeline.sources.paths.channels_of`.
         options: how it is read.
 
     Raises:
@@ -113,6 +138,11 @@ def open_image(source: ImagePaths, options: Options | None = None) -> SourceImag
         from pipeline.sources.picture import Picture
 
         return Picture([file for path in paths for file in (dicom_pictures(path) or [path])], options)
+    channels = channels_of(source) if options.series is None else (paths,)
+    if len(channels) > 1:
+        from pipeline.sources.channels import Channels
+
+        return Channels(channels, options)
     if first.is_dir() or is_dicom(first):
         from pipeline.sources.series import DicomSeries  # with highdicom, which takes long to import
 

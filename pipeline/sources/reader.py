@@ -9,15 +9,13 @@ import numpy as np
 from monai.data.utils import is_no_channel
 from monai.utils import MetaKeys
 
-from pipeline.errors import InputError, one_line
 from pipeline.sources.compact import compact_tensor
-from pipeline.sources.image import Options, open_image
+from pipeline.sources.image import Options, open_image, read_voxels
 from pipeline.sources.pictures import PathReader
 
 __all__ = ["CaseReader"]
 
 _PLANE = 2
-_REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
 class CaseReader(PathReader):
@@ -26,6 +24,10 @@ class CaseReader(PathReader):
     A folder or DICOM files go to :class:`pipeline.dicom.DicomSeriesReader`, pictures, also those in DICOM that have no
     place in the patient, to :class:`pipeline.sources.pictures.PictureReader`; NIfTI, NRRD and MHA go to MONAI's
     readers. An input that cannot be read is an :class:`~pipeline.errors.InputError`.
+
+    Several paths are the channels of one image, or one DICOM series in several parts, see
+    :func:`pipeline.sources.paths.channels_of`. Volumes are brought to the grid of the first, see
+    :mod:`pipeline.sources.channels`; pictures must have one size.
 
     Where ``dimensions`` is 2, the third axis of a volume of one slice is dropped from the array and from
     ``spatial_shape``; the affines stay 4x4. ``meta["dropped_axis"]`` is then 2, the index of that axis among the
@@ -72,15 +74,7 @@ class CaseReader(PathReader):
             the array or tensor, spatial axes first in x, y(, z) order, and the metadata of MONAI's readers with an
             affine to RAS.
         """
-        first = img[0]
-        try:
-            array, meta = open_image(img, self.options).load()
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError("cannot be read", where=first, got=one_line(error), cure="Is it whole?") from error
-        if array.dtype.kind not in _REAL_KINDS:  # MONAI would drop the imaginary part
-            raise InputError("voxels are not plain numbers", where=first, got=array.dtype)
+        array, meta = read_voxels(open_image(img, self.options), where=img[0])
         if self.dimensions == _PLANE:
             array, meta = _without_slice_axis(array, meta)
         return (compact_tensor(array) if self.options.compact else array), meta

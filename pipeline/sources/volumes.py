@@ -19,7 +19,7 @@ __all__ = ["ItkVolume", "NibabelVolume", "open_volume"]
 
 _BY_NIBABEL = ("NIfTI", "Analyze", "MGH")
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_VOLUME = 3
+_VOLUME, _VECTORS = 3, 5
 _SHORT_BYTES = 2
 _AFFINE_TOLERANCE_MM = 1e-3
 
@@ -74,6 +74,8 @@ class NibabelVolume(SourceImage):
         array, meta = reader.get_data(reader.read(_names(self.files)))
         if self.kind != "MGH":
             _check_geometry(self.files[0], self._header, np.asarray(meta["affine"], dtype=float))
+        if array.ndim == _VECTORS and array.shape[_VOLUME] == 1:  # of NIfTI's vectors the fourth axis is time
+            array = array[..., 0, :]
         return array, meta
 
 
@@ -120,11 +122,19 @@ class ItkVolume(SourceImage):
 
     def load(self) -> tuple[Any, dict[str, Any]]:
         """Read the voxels, see :meth:`pipeline.sources.image.SourceImage.load`."""
+        import itk
         from monai.data import ITKReader
 
-        reader = ITKReader()
+        # ITK wraps few types of vectors of a fixed length.
+        reader = ITKReader(pixel_type=itk.VariableLengthVector[itk.F]) if self._of_vectors() else ITKReader()
         array, meta = reader.get_data(reader.read(_names(self.files)))
         return array, meta
+
+    def _of_vectors(self) -> bool:
+        try:
+            return int(self._header.GetNumberOfComponents()) > 1
+        except (InputError, RuntimeError):  # its reader says better what is wrong with it
+            return False
 
     @property
     def _rank(self) -> int:

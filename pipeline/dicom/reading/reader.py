@@ -31,7 +31,7 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
       collation of cases that differ in their number of slices; a list does not), for
       :func:`pipeline.dicom.write_segmentation`;
     - ``dicom_series``: the SeriesInstanceUID, with "/2" after it for the second volume of that series;
-    - ``dicom_modality`` and ``dicom_series_uid``.
+    - ``dicom_modality``, ``dicom_series_uid`` and ``dicom_frame_of_reference_uid`` ("" where there is none).
 
     A series of a tilted gantry is refused, or given on an upright grid, see :func:`pipeline.dicom.load`. The affines
     and ``spatial_shape`` are then those of the upright grid, and ``meta["tilted_slices"]`` has the way back to the
@@ -97,6 +97,7 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
             "dicom_series": series.series_uid if series.part is None else f"{series.series_uid}/{series.part}",
             "dicom_modality": series.modality,
             "dicom_series_uid": series.series_uid,
+            "dicom_frame_of_reference_uid": str(volume.frame_of_reference_uid or ""),
         }
         if self.untilt:
             meta["tilted_slices"] = "" if series.tilted is None else Shear.of_stack(series.tilted).text
