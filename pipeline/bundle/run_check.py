@@ -16,6 +16,7 @@ from pipeline.patches.error_hook import print_input_errors_in_one_line
 from pipeline.patches.freed_memory import keep_freed_memory
 from pipeline.patches.running_workflow import running_workflow
 from pipeline.sources.given import given_path
+from pipeline.writing import clear_leftovers
 
 __all__ = ["check_run"]
 
@@ -46,7 +47,9 @@ def check_run(
     if weights is not None and not Path(weights).is_file():
         raise InputError("no weights", where=weights, cure="Train the bundle first, or copy its model.pt here")
     if output_dir is not None:
-        _check_writable(given_path(output_dir))
+        folder = given_path(output_dir)
+        _check_writable(folder)
+        clear_leftovers(folder)
 
 
 def _check_writable(folder: Path) -> None:

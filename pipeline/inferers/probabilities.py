@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import torch
 
 from pipeline.data.mapped import MappedVolume
 from pipeline.errors import InputError
+from pipeline.writing import temporary_path
 
 __all__ = ["ImageMaps", "ProbabilityMaps"]
 
@@ -54,7 +54,8 @@ class ImageMaps:
             return
         try:
             wanted.folder.mkdir(parents=True, exist_ok=True)
-            folder = Path(mkdtemp(prefix=".probabilities-", dir=wanted.folder))
+            folder = temporary_path(wanted.folder)
+            folder.mkdir()
         except OSError as error:
             raise InputError("cannot be written", where=wanted.folder, got=error.strerror) from error
         remove = weakref.finalize(wanted, shutil.rmtree, folder, ignore_errors=True)

@@ -26,6 +26,7 @@ from pipeline.transforms.probability_files import (
     taken_maps,
     write_picture,
 )
+from pipeline.writing import into_place
 
 __all__ = ["SaveSegmentationd"]
 
@@ -199,6 +200,6 @@ def _on_input_grid(labels: np.ndarray, image: Any) -> np.ndarray:
 
 def _rename(file: Path, target: Path) -> None:
     try:
-        file.replace(target)
+        into_place(file, target)
     except OSError as error:
         raise InputError("cannot be written", where=target, got=error.strerror) from error

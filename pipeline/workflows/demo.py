@@ -20,6 +20,7 @@ from pipeline.planning import load_plan
 from pipeline.workflows.evaluate import evaluate
 from pipeline.workflows.segment import segment
 from pipeline.workflows.train import train
+from pipeline.writing import whole_file
 
 __all__ = ["demo"]
 
@@ -63,9 +64,8 @@ def demo(output: Path, *, minutes: float = 1.2) -> float:
     draw_overlay(phantom, mask, root / "overlay.png")
     dice = dice_per_label(mask, phantom.labels, list(PHANTOM_LABELS))
     mean = table.summary()["mean"]["mean"]
-    (root / "demo.json").write_text(
-        json.dumps({"mean_dice": mean, "seconds": round(time.monotonic() - began, 1)}) + "\n"
-    )
+    with whole_file(root / "demo.json") as temporary:
+        temporary.write_text(json.dumps({"mean_dice": mean, "seconds": round(time.monotonic() - began, 1)}) + "\n")
     logger.info(
         "wrote %s (DICOM SEG), %s and %s; Dice of the new series: %s\n%s",
         root / "masks" / "new_series.dcm",
@@ -86,7 +86,8 @@ def _fresh_bundle(root: Path) -> Path:
         if (root / name).is_dir():
             shutil.rmtree(root / name)
     bundle.mkdir(parents=True)
-    shutil.copy(_PLAN, bundle / "plan.yaml")
+    with whole_file(bundle / "plan.yaml") as temporary:
+        shutil.copy(_PLAN, temporary)
     build_bundle(bundle)
     return bundle
 
@@ -115,4 +116,5 @@ def draw_overlay(phantom: Phantom, mask: npt.NDArray[np.uint8], path: Path) -> N
             axes.imshow(labels[:, :, k].T, cmap=colors, vmin=0, vmax=2, interpolation="nearest")
         axes.set_title(title, color="white")
         axes.axis("off")
-    FigureCanvasAgg(figure).print_png(str(path))
+    with whole_file(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.bundle import build_bundle
 from pipeline.cli import main
 from pipeline.errors import InputError
 from pipeline.workflows.segment import segment
+from pipeline.writing import temporary_path
 
 _NETWORK = {
     "_target_": "monai.networks.nets.UNet",
@@ -122,11 +124,12 @@ def test_a_full_disk_leaves_nothing_and_the_other_cases_go_on(
     (tmp_path / "in").mkdir()
     for name in ("a", "b", "c"):
         _write(tmp_path / "in" / f"{name}.nii.gz", (20, 18, 12))
-    save = nib.save
+    save, saved = nib.save, list[Path]()
 
     def full(image: Any, path: Any) -> None:
         save(image, path)
-        if "b.nii" in Path(path).name:
+        saved.append(Path(path))
+        if len(saved) == 2:
             whole = Path(path).read_bytes()
             Path(path).write_bytes(whole[: len(whole) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -184,3 +187,15 @@ def test_an_interruption_leaves_no_half_file(  # noqa: PLR0917
     assert main([*arguments, "--probabilities", "all"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "medbundle: interrupted"
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_each_run_clears_what_killed_ones_left_in_its_folder(built: Path, tmp_path: Path, image: Path) -> None:
+    out = tmp_path / "out"
+    segment(image, bundle=built, output_dir=out)
+    gone = re.sub(r"-\d+-", "-999999999-", temporary_path(out, suffix=".nii.gz").name)
+    (out / gone).write_text("half of a mask")
+    (out / f"{gone.removesuffix('.nii.gz')}1").mkdir()
+    (out / f"{gone.removesuffix('.nii.gz')}1" / "0.nii").write_text("half of a map")
+    (out / ".notes").write_text("the user's")
+    segment(image, bundle=built, output_dir=out)
+    assert sorted(path.name for path in out.iterdir()) == [".notes", "image.nii.gz"]
