@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from pipeline.memory import available_bytes
 from pipeline.sources import Options, open_image
 
-__all__ = ["FitsAhead", "available_bytes"]
+__all__ = ["FitsAhead"]
 
-_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-_KIB, _FLOAT = 1024, 4
-_UNKNOWN_BYTES = 2e9  # where the system does not tell
+_FLOAT = 4
 
 
 class FitsAhead:
@@ -41,18 +39,3 @@ class FitsAhead:
         except Exception:  # noqa: BLE001 - whoever reads it says better what is wrong with it
             return True
         return needed <= self.share * available_bytes()
-
-
-def available_bytes() -> float:
-    """Memory that can be had without swapping: the kernel's estimate, or what a container's limit leaves of it."""
-    try:
-        lines = _MEMINFO.read_text(encoding="ascii", errors="replace").splitlines()
-        free = next(float(line.split()[1]) * _KIB for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return _UNKNOWN_BYTES
-    try:
-        limit, used = (float((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        stated = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no container, or one without a limit: "max"
-        return free
-    return min(free, limit - used + float(stated.get("inactive_file", 0)))  # files are kept only as long as they may

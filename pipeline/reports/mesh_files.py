@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 import pipeline
+from pipeline.space import swap_lps_ras
 from pipeline.writing import whole_file
 
 __all__ = ["WRITERS", "Mesh", "write_glb", "write_obj", "write_stl"]
 
 Floats = npt.NDArray[np.float64]
 
-_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 _NOTE = f"medbundle {pipeline.__version__}. SPACE=LPS"
 
 _STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
@@ -59,7 +59,7 @@ def write_stl(meshes: Sequence[Mesh], path: Path, apart: bool) -> list[Path]:
     for mesh in meshes:
         target = path.with_name(f"{path.stem}_{mesh.file_name}{path.suffix}") if apart else path
         triangles = np.zeros(len(mesh.faces), dtype=_STL_TRIANGLE)
-        triangles["corners"] = (mesh.points * _RAS_TO_LPS)[mesh.faces]
+        triangles["corners"] = (swap_lps_ras(mesh.points))[mesh.faces]
         triangles["normal"] = _unit(_face_normals(triangles["corners"].astype(np.float64)))
         with whole_file(target) as temporary, temporary.open("wb") as file:
             file.write(_NOTE.encode("ascii").ljust(_STL_HEADER_BYTES))
@@ -83,7 +83,7 @@ def write_obj(meshes: Sequence[Mesh], path: Path, _apart: bool) -> list[Path]:
             shade = " ".join(f"{value / _LARGEST_COLOR:.6f}" for value in mesh.color)
             colors.write(f"newmtl {mesh.file_name}\nKd {shade}\nKa 0 0 0\nKs 0 0 0\nd 1\nillum 1\n")
             objects.write(f"g {mesh.file_name}\nusemtl {mesh.file_name}\n")
-            np.savetxt(objects, mesh.points * _RAS_TO_LPS, fmt="v %.5f %.5f %.5f")
+            np.savetxt(objects, swap_lps_ras(mesh.points), fmt="v %.5f %.5f %.5f")
             np.savetxt(objects, mesh.faces + first, fmt="f %d %d %d")
             first += len(mesh.points)
     return [path, materials]

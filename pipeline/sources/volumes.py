@@ -14,11 +14,11 @@ import numpy.typing as npt
 from pipeline.errors import InputError
 from pipeline.sources.image import Options, SourceImage
 from pipeline.sources.kinds import kind_of
+from pipeline.space import swap_lps_ras
 
 __all__ = ["ItkVolume", "NibabelVolume", "open_volume"]
 
 _BY_NIBABEL = ("NIfTI", "Analyze", "MGH")
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _VOLUME, _VECTORS = 3, 5
 _SHORT_BYTES = 2
 _AFFINE_TOLERANCE_MM = 1e-3
@@ -112,7 +112,7 @@ class ItkVolume(SourceImage):
         affine, used = np.eye(4), min(rank, _VOLUME)
         affine[:used, :used] = axes[:used, :used]
         affine[:used, 3] = [io.GetOrigin(axis) for axis in range(used)]
-        return np.asarray(_RAS_FROM_LPS @ affine)
+        return swap_lps_ras(affine, affine=True)
 
     @property
     def channels(self) -> int:

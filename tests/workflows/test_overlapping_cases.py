@@ -21,6 +21,7 @@ from monai.data import DataLoader, MetaTensor
 from monai.inferers import SimpleInferer
 from monai.transforms import Compose
 
+from pipeline import memory
 from pipeline.bundle import run_workflow
 from pipeline.bundle.applying import open_inference
 from pipeline.data import CaseFailures, CaseThreads, SurvivingCases, ahead
@@ -344,17 +345,17 @@ def test_an_image_without_a_header_is_left_to_its_reader(tmp_path: Path) -> None
 def test_available_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:  900 kB\nMemFree:  100 kB\nMemAvailable:  500 kB\n")
-    monkeypatch.setattr(ahead, "_MEMINFO", meminfo)
-    monkeypatch.setattr(ahead, "_CGROUP", tmp_path)
-    assert ahead.available_bytes() == 500 * 1024
+    monkeypatch.setattr(memory, "_MEMINFO", meminfo)
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory.available_bytes() == 500 * 1024
     for name, text in {
         "memory.max": "300000\n",
         "memory.current": "200000\n",
         "memory.stat": "inactive_file 50000\n",
     }.items():
         (tmp_path / name).write_text(text)
-    assert ahead.available_bytes() == 150000
+    assert memory.available_bytes() == 150000
     (tmp_path / "memory.max").write_text("max\n")
-    assert ahead.available_bytes() == 500 * 1024
+    assert memory.available_bytes() == 500 * 1024
     meminfo.unlink()
-    assert ahead.available_bytes() == 2e9
+    assert memory.available_bytes() == 2e9

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS
 from pipeline.errors import InputError
+from pipeline.space import swap_lps_ras
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,6 @@ Labels: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
 LabelNames: TypeAlias = Mapping[int, Sequence[str]]
 """For each label value (1 to 255), the names of what belongs to it."""
 
-_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _NEAREST = 3  # so many names are shown where the one that is wanted is missing
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Grid:
 
     def to_voxels(self, points: Floats) -> Floats:
         """Return where points (n, 3) in LPS mm, as DICOM has them, lie in voxels (n, 3)."""
-        voxels: Floats = np.linalg.solve(self.affine[:3, :3], (points * _LPS_TO_RAS - self.affine[:3, 3]).T).T
+        voxels: Floats = np.linalg.solve(self.affine[:3, :3], (swap_lps_ras(points) - self.affine[:3, 3]).T).T
         return voxels
 
 

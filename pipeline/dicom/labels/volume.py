@@ -16,6 +16,7 @@ from pipeline.dicom.labels.segments import check_numbers, frames_of, held_pixels
 from pipeline.dicom.reading.geometry import DRIFT_TOLERANCE, JITTER_MM
 from pipeline.dicom.segment import Code, Segment
 from pipeline.errors import InputError
+from pipeline.space import swap_lps_ras
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +35,6 @@ Indices: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.intp]]"
 TISSUE: Code = ("85756007", "SCT", "Tissue")
 """For what is not coded."""
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _BACKGROUND = ("125040", "DCM")  # PS3.16 CID 7150
 _DIRECTION_TOLERANCE = 1e-4
 _CURE = "Give the image that it was made from with --reference"
@@ -161,7 +161,7 @@ def _grid(frames: Sequence[Frame], seg: Any, path: Path) -> tuple[Grid, Indices]
         )
     affine = np.eye(4)
     axes = np.stack([row * first.spacing[1], column * first.spacing[0], between], axis=1)
-    affine[:3, :3], affine[:3, 3] = _LPS_TO_RAS @ axes, _LPS_TO_RAS @ origin
+    affine[:3, :3], affine[:3, 3] = swap_lps_ras(axes, affine=True), swap_lps_ras(origin)
     grid = Grid(
         shape=(int(seg.Columns), int(seg.Rows), int(numbers[-1]) + 1),
         affine=affine,

@@ -13,6 +13,7 @@ import numpy as np
 from highdicom import VolumeGeometry
 
 from pipeline.errors import InputError
+from pipeline.space import swap_lps_ras
 
 if TYPE_CHECKING:
     from pipeline.dicom.reading.header import Header
@@ -28,8 +29,6 @@ DRIFT_TOLERANCE = 0.1
 """How far, as a part of the step, a slice may lie from the evenly spaced grid that the affine describes."""
 
 TILT_DEGREES = 1.0
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ class Stack:
         as is accepted.
         """
         affine = ras_affine(self.geometry)
-        way = _LPS_TO_RAS[:3, :3] @ np.subtract(self.headers[-1].position, self.headers[0].position)
+        way = swap_lps_ras(np.subtract(self.headers[-1].position, self.headers[0].position))
         steps = len(self.headers) - 1
         if steps and np.linalg.norm(way - steps * affine[:3, 2]) > 2 * JITTER_MM:
             affine[:3, 2] = way / steps
@@ -65,7 +64,7 @@ class Stack:
         """
         along = np.arange(len(self.headers))
         voxels = np.stack([0 * along, 0 * along, along, along**0])
-        away = (_LPS_TO_RAS @ affine @ voxels)[:3].T - [header.position for header in self.headers]
+        away = swap_lps_ras((affine @ voxels)[:3].T) - [header.position for header in self.headers]
         worst = int(np.argmax(np.linalg.norm(away, axis=1)))
         allowed = max(2 * JITTER_MM, 2 * DRIFT_TOLERANCE * min(self.geometry.spacing))
         if not np.linalg.norm(away[worst]) <= allowed:
@@ -102,4 +101,4 @@ def ras_affine(geometry: VolumeGeometry) -> Array:
         geometry: axes (slice, row, column), LPS.
     """
     lps: Array = np.asarray(geometry.affine, dtype=np.float64)
-    return _LPS_TO_RAS @ lps[:, [2, 1, 0, 3]]
+    return swap_lps_ras(lps[:, [2, 1, 0, 3]], affine=True)
