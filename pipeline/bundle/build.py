@@ -119,7 +119,7 @@ def metadata(plan: Plan) -> dict[str, Any]:
         "copyright": plan.copyright,
         "data_source": plan.data.source,
         "data_type": "png, jpeg, tiff, bmp, dicom, nifti" if pictures else "dicom, nifti",
-        "image_classes": f"{', '.join(plan.data.channels)}: {len(plan.data.channels)} channel(s)",
+        "image_classes": f"{', '.join(one.name for one in plan.data.channels)}: {len(plan.data.channels)} channel(s)",
         "label_classes": ", ".join(f"{label.value} {label.name}" for label in plan.labels),
         "pred_classes": f"{plan.channel_count} channels of logits: "
         + ("background and each label" if segments else "each class"),
@@ -136,7 +136,7 @@ def metadata(plan: Plan) -> dict[str, Any]:
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": segments,
-                    "channel_def": {str(index): name for index, name in enumerate(plan.data.channels)},
+                    "channel_def": {str(index): one.name for index, one in enumerate(plan.data.channels)},
                 }
             },
             "outputs": {"pred": _output(plan)},

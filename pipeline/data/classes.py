@@ -6,17 +6,26 @@ import csv
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from pipeline.data.channels import Rule, check_case
 from pipeline.data.inputs import Case, existing_path, find_inputs
 from pipeline.errors import InputError
 from pipeline.sources.kinds import strip_suffix
+from pipeline.sources.paths import first_of
 
 __all__ = ["find_classified"]
 
 TABLE = "labels.csv"
 
 
-def find_classified(dataset_dir: str | Path | None, classes: Sequence[str], *, multi_label: bool = False) -> list[Case]:
+def find_classified(
+    dataset_dir: str | Path | None,
+    classes: Sequence[str],
+    *,
+    multi_label: bool = False,
+    channels: Sequence[Rule] | None = None,
+) -> list[Case]:
     """List the images of a data set with their classes.
 
     Args:
@@ -25,6 +34,8 @@ def find_classified(dataset_dir: str | Path | None, classes: Sequence[str], *, m
             class, which holds 0 or 1.
         classes: the names of the classes, in the order of the network's outputs.
         multi_label: whether several classes may hold for one image, which needs the table with a column per class.
+        channels: what tells each image of a case of several, see :func:`pipeline.data.find_inputs`. An ``image`` of
+            the table is then the folder of one case, or one of its channels.
 
     Returns:
         One ``{"image": path, "label": index, "name": unique name}`` per case, sorted by name; for ``multi_label`` the
@@ -37,11 +48,16 @@ def find_classified(dataset_dir: str | Path | None, classes: Sequence[str], *, m
     if root.is_file():
         raise InputError("is a file", where=root, expected="the folder of a classified data set")
     table = root / TABLE
-    cases = _from_table(table, classes, multi_label) if table.is_file() else _from_folders(root, classes, multi_label)
+    if table.is_file():
+        cases = _from_table(table, classes, multi_label, channels)
+    else:
+        cases = _from_folders(root, classes, multi_label, channels)
+    for case in cases:
+        check_case(case)
     return sorted(cases, key=lambda case: str(case["name"]))
 
 
-def _from_folders(root: Path, classes: Sequence[str], multi_label: bool) -> list[Case]:
+def _from_folders(root: Path, classes: Sequence[str], multi_label: bool, channels: Sequence[Rule] | None) -> list[Case]:
     if multi_label:
         raise InputError("no table of labels", where=root / TABLE, expected=f"columns image, {', '.join(classes)}")
     folders = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")}
@@ -54,11 +70,11 @@ def _from_folders(root: Path, classes: Sequence[str], multi_label: bool) -> list
     return [
         {**case, "name": f"{name}_{case['name']}", "label": index}
         for index, name in enumerate(classes)
-        for case in find_inputs(folders[name])
+        for case in find_inputs(folders[name], channels=channels)
     ]
 
 
-def _from_table(table: Path, classes: Sequence[str], multi_label: bool) -> list[Case]:
+def _from_table(table: Path, classes: Sequence[str], multi_label: bool, channels: Sequence[Rule] | None) -> list[Case]:
     with table.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     columns = ["image", *classes] if multi_label or (rows and "label" not in rows[0]) else ["image", "label"]
@@ -76,16 +92,24 @@ def _from_table(table: Path, classes: Sequence[str], multi_label: bool) -> list[
         label = _index(row["label"], classes, where) if columns[1] == "label" else _flags(row, classes, where)
         if isinstance(label, list) and not multi_label:
             label = _only(label, where)
-        cases.append({"image": str(path), "name": name, "label": label})
+        image = str(path) if channels is None else _only_case(path, channels)
+        cases.append({"image": image, "name": name, "label": label})
     _refuse_twins(cases, table)
     return cases
+
+
+def _only_case(path: Path, channels: Sequence[Rule]) -> Any:
+    cases = find_inputs(path, channels=channels)
+    if len(cases) > 1:
+        raise InputError(f"holds {len(cases)} cases", where=path, expected="the channels of one")
+    return cases[0]["image"]
 
 
 def _refuse_twins(cases: Iterable[Case], table: Path) -> None:
     seen: set[str] = set()
     for case in cases:
         if case["name"] in seen:
-            raise InputError("lists an image twice", where=table, got=case["image"])
+            raise InputError("lists an image twice", where=table, got=first_of(case["image"])[0])
         seen.add(case["name"])
 
 

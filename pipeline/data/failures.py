@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.data import IterableDataset
 
 from pipeline.data.case_threads import CaseThreads
+from pipeline.data.channels import check_case
 from pipeline.data.inputs import Case
 from pipeline.errors import CasesFailed, InputError, failure_list, find_input_error, is_shortage, one_line
 
@@ -67,7 +68,7 @@ class SurvivingCases(IterableDataset[Any]):
     """Cases of which those that cannot be loaded are recorded and passed over.
 
     Args:
-        data: cases, each with a ``name``.
+        data: cases, each with a ``name``; one with a ``problem`` is not loaded, and fails for that.
         transform: loads and preprocesses one case.
         failures: where failed cases are recorded; also told which cases there are.
         case_threads: reads one case ahead; by default each is read when it is asked for.
@@ -98,9 +99,13 @@ class SurvivingCases(IterableDataset[Any]):
 
     def _begin(self, case: Case) -> Callable[[], Any]:
         """Begin to load a case, now where there is a thread for it, or else when it is asked for."""
-        if self.case_threads is None:
-            return lambda: self.transform(dict(case))
+        if self.case_threads is None or "problem" in case:
+            return lambda: self._transformed(case)
         return self.case_threads.read(self.transform, dict(case))
+
+    def _transformed(self, case: Case) -> Any:
+        check_case(case)
+        return self.transform(dict(case))
 
     def _load(self, case: Case, begun: Callable[[], Any]) -> list[Any]:
         try:

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.channel_cases import group, usable_cases
+from pipeline.data.channels import Rule, check_case, joint_name, telling
 from pipeline.errors import InputError
 from pipeline.sources.given import given_path
 from pipeline.sources.kinds import describe, is_image, kind_of, strip_suffix, visible
+from pipeline.sources.paths import paths_of
 from pipeline.sources.survey import Survey, survey
 
 __all__ = ["PAIRED_FOLDERS", "Case", "case_name", "existing_path", "find_inputs", "training_entries"]
@@ -31,6 +34,7 @@ def find_inputs(
     *,
     dimensions: int | None = None,
     output_dir: str | Path | None = None,
+    channels: Sequence[Rule] | None = None,
 ) -> list[Case]:
     """List the cases that a path holds.
 
@@ -46,28 +50,34 @@ def find_inputs(
         series: the DICOM series to use; the whole path is then one DICOM source.
         dimensions: the number of spatial axes that the network takes.
         output_dir: a folder for results; where it lies in ``dataset_dir``, what it holds is no input.
+        channels: what tells each image of a case of several, in order, by the fields of
+            :class:`pipeline.planning.channels.Channel` that are given. A case is then the files that agree in the rest
+            of their names, the channels in one folder, one file that holds all, or the series of one study.
 
     Returns:
         One ``{"image": path, "name": unique name}`` per case, sorted by name. The image is a list of paths where one
-        folder does not hold it: those of a series in several folders, or its files.
+        folder does not hold it: those of a series in several folders, or its files; and one path per channel where
+        there are ``channels``. A case of several that lacks one has a ``problem``, the reason in one line.
 
     Raises:
         InputError: the path is not given, does not exist or holds no image, or images of several kinds.
     """
     root = existing_path(dataset_dir)
+    if channels is not None and series is not None:
+        cure = "Leave --series out: the plan's channels tell which series they are"
+        raise InputError("names one image, but the network takes several", where=f"series {series}", cure=cure)
     if not root.is_dir():
-        return [_only(root)]
+        return [_only(root) if channels is None else _with_channels_beside(root, channels, dimensions)]
     if series is not None:
         return _named([(root,)], root.parent)
     listing = root / "dataset.json"
     if listing.is_file():
-        paths = [root / entry["image"] for entry in training_entries(listing)] or _images_for_training(root, listing)
-        return _named([(path,) for path in paths], root)
+        return _listed(root, listing, dimensions, channels)
     for images, labels in PAIRED_FOLDERS:
         if (root / images).is_dir() and (root / labels).is_dir():
             logger.info("%s: the images are those in %s/; what lies in %s/ is no case", root, images, labels)
-            return _surveyed(root / images, dimensions, None)
-    return _surveyed(root, dimensions, None if output_dir is None else Path(output_dir))
+            return _surveyed(root / images, dimensions, None, channels)
+    return _surveyed(root, dimensions, None if output_dir is None else Path(output_dir), channels)
 
 
 def existing_path(dataset_dir: str | Path | None) -> Path:
@@ -92,6 +102,35 @@ def _only(file: Path) -> Case:
     return _named([(file,)], file.parent)[0]
 
 
+def _with_channels_beside(file: Path, channels: Sequence[Rule], dimensions: int | None) -> Case:
+    """The case that a file is a channel of, whose others lie in its folder; or that it holds all channels of."""
+    _only(file)
+    grouped = group(survey(file.parent), channels, file.parent, dimensions=dimensions)
+    for case in grouped.cases:
+        if file in paths_of(case["image"]):
+            check_case(case)
+            return case
+    what = f"is none of the {len(channels)} channels, nor all of them"
+    raise InputError(what, where=file, expected=telling(channels))
+
+
+def _listed(root: Path, listing: Path, dimensions: int | None, channels: Sequence[Rule] | None) -> list[Case]:
+    """The images of a listing; of one that lists none, those of ``imagesTr``."""
+    entries = training_entries(listing)
+    if not entries and channels is not None and (root / "imagesTr").is_dir():
+        return _surveyed(root / "imagesTr", dimensions, None, channels)
+    if not entries:
+        return _named([(path,) for path in _images_for_training(root, listing)], root)
+    images = [paths_of(entry["image"]) for entry in entries]
+    single = [(root / paths[0],) for paths in images if len(paths) == 1]
+    several = [tuple(root / path for path in paths) for paths in images if len(paths) > 1]
+    cases = [{"image": list(map(str, paths)), "name": joint_name(paths)} for paths in several]
+    twice = [name for name, count in Counter(str(case["name"]) for case in cases).items() if count > 1]
+    if twice:
+        raise InputError("two cases have one name", where=listing, got=twice[0], cure="Rename or remove one of them")
+    return sorted([*cases, *_named(single, root)], key=case_name)
+
+
 def _images_for_training(root: Path, listing: Path) -> list[Path]:
     folder = root / "imagesTr"
     if not folder.is_dir():
@@ -100,8 +139,12 @@ def _images_for_training(root: Path, listing: Path) -> list[Path]:
     return [path for path in visible(folder.iterdir()) if path.is_dir() or is_image(path)]
 
 
-def _surveyed(root: Path, dimensions: int | None, output_dir: Path | None) -> list[Case]:
+def _surveyed(
+    root: Path, dimensions: int | None, output_dir: Path | None, channels: Sequence[Rule] | None
+) -> list[Case]:
     found = survey(root, leave_out=output_dir)
+    if channels is not None:
+        return usable_cases(found, channels, root, dimensions=dimensions)
     images = _chosen(found, root, dimensions)
     if not images:
         got = found.counted() or "no file"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.data.channel_pairs import find_channel_pairs
+from pipeline.data.channels import Rule
 from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, existing_path, training_entries
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
@@ -13,7 +16,9 @@ from pipeline.sources.kinds import holds_image, is_dicom, is_image, label_file, 
 __all__ = ["find_pairs"]
 
 
-def find_pairs(dataset_dir: str | Path | None, *, modality: str | None = None) -> list[Case]:
+def find_pairs(
+    dataset_dir: str | Path | None, *, modality: str | None = None, channels: Sequence[Rule] | None = None
+) -> list[Case]:
     """List the labelled cases of a data set.
 
     Args:
@@ -24,6 +29,8 @@ def find_pairs(dataset_dir: str | Path | None, *, modality: str | None = None) -
             RTSTRUCT or SEG files at any depth, which belong together by the series that the latter refer to, see
             :func:`pipeline.data.outlines.find_outlined`.
         modality: DICOM's code of the modality to take (CT, MR, PT, ...) where it is the outlines that are paired.
+        channels: what tells each image of a case of several, see
+            :func:`pipeline.data.channel_pairs.find_channel_pairs`.
 
     Returns:
         One ``{"image": path, "label": path, "name": name}`` per case, sorted by name. Where a ``dataset.json`` lists
@@ -36,6 +43,8 @@ def find_pairs(dataset_dir: str | Path | None, *, modality: str | None = None) -
     root = existing_path(dataset_dir)
     if root.is_file():
         raise InputError("is a file", where=root, expected="the folder of a labelled data set")
+    if channels is not None:
+        return find_channel_pairs(root, channels)
     listing = root / "dataset.json"
     entries = training_entries(listing) if listing.is_file() else []
     if entries:

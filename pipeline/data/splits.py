@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from pipeline.data.channels import Rule
 from pipeline.data.classes import find_classified
 from pipeline.data.content import content_of, copies
 from pipeline.data.datalists import write_datalist
@@ -56,6 +57,7 @@ class DataSplit:
         classes: the names of the classes of a classification, each of which is dealt evenly into the parts.
         multi_label: whether several classes may hold for one image.
         modality: DICOM's code of the modality to take, see :func:`pipeline.data.find_pairs`.
+        channels: what tells each image of a case of several, see :func:`pipeline.data.find_inputs`.
 
     Raises:
         InputError: see :func:`pipeline.data.find_pairs`; a name that the pattern does not match; too few patients;
@@ -74,15 +76,16 @@ class DataSplit:
         classes: Sequence[str] | None = None,
         multi_label: bool = False,
         modality: str | None = None,
+        channels: Sequence[Rule] | None = None,
     ) -> None:
         self.root = Path(dataset_dir or "").expanduser().absolute()
         self.datalist_file = Path(datalist_file)
         self.test_fraction, self.folds, self.seed = test_fraction, folds, seed
         self._pattern = re.compile(patient_pattern) if patient_pattern else None
         if classes is None:
-            cases = find_pairs(dataset_dir, modality=modality)
+            cases = find_pairs(dataset_dir, modality=modality, channels=channels)
         else:
-            cases = find_classified(dataset_dir, classes, multi_label=multi_label)
+            cases = find_classified(dataset_dir, classes, multi_label=multi_label, channels=channels)
         self.cases: list[Case] = [{**case, "patient": patient_of(case, self._pattern)} for case in cases]
         self._listed: dict[str, Case] = {}
         self._fold: Fold | None = None  # that the weights beside the datalist left out, where it says so

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import InputError
+from pipeline.planning.channels import Channel
 from pipeline.planning.normalization import NORMALIZATIONS
 from pipeline.planning.plan import Plan, Preprocessing
 from pipeline.sources.label_table import Code, Label
@@ -61,7 +62,14 @@ def _fields_at(location: list[str]) -> list[str]:
         if part.isdigit() or part in NORMALIZATIONS:
             model = NORMALIZATIONS.get(part, model)
             continue
-        sections = {"labels": Label, "category": Code, "type": Code, "modifier": Code, "normalization": Preprocessing}
+        sections = {
+            "labels": Label,
+            "category": Code,
+            "type": Code,
+            "modifier": Code,
+            "normalization": Preprocessing,
+            "channels": Channel,
+        }
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
         model = annotation if nested else sections.get(part, model)

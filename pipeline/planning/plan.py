@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.planning.channels import Channels
 from pipeline.planning.network import Network
 from pipeline.planning.normalization import PHOTOGRAPHS, Normalization
 from pipeline.planning.sections import Count, Engine, Fraction, Positive
@@ -20,7 +21,8 @@ class Data(Section):
 
     Attributes:
         modality: DICOM modality, or PNG-like sources by their technique (US, CR ...).
-        channels: the name of each image channel, in order. Pictures are read with as many: 1 is grey, 3 RGB, 4 RGBA.
+        channels: the name of each image channel, in order, or what else tells it, see
+            :class:`pipeline.planning.channels.Channel`. Pictures are read with as many: 1 is grey, 3 RGB, 4 RGBA.
         source: the data set and how to cite it.
         license: the data set's licence.
         patient_pattern: a regular expression whose first group in a case's name is the patient; the whole name
@@ -31,7 +33,7 @@ class Data(Section):
     """
 
     modality: str
-    channels: Annotated[tuple[str, ...], Field(min_length=1)]
+    channels: Channels
     source: str
     license: str
     patient_pattern: str | None = None
@@ -87,6 +89,8 @@ class Augmentation(Section):
             with a sigma in ``elastic_sigma_voxels``, which takes most of the magnitude away.
         mirror_axes: axes that may be flipped; only where the anatomy allows it.
         low_resolution_probability: of a downsampling by a zoom in ``low_resolution_zoom`` and back.
+        channel_dropout: of each channel that a case may lack (of any channel, where none is ``optional``) to become 0;
+            one always stays.
     """
 
     affine_probability: Fraction = 0.7
@@ -109,6 +113,7 @@ class Augmentation(Section):
     gamma: tuple[Positive, Positive] = (0.7, 1.5)
     low_resolution_probability: Fraction = 0.1
     low_resolution_zoom: tuple[Positive, Positive] = (0.5, 1.0)
+    channel_dropout: Fraction = 0.0
 
 
 class Training(Section):
@@ -238,6 +243,25 @@ class Plan(Section):
         return self
 
     @model_validator(mode="after")
+    def _channels(self) -> Plan:
+        channels = self.data.channels
+        if len({channel.name.casefold() for channel in channels}) < len(channels):
+            raise ValueError("data.channels: names must differ")
+        optional = [channel.name for channel in channels if channel.optional]
+        if len(optional) == len(channels):
+            raise ValueError("data.channels: one must not be optional")
+        if optional and self.dimensions == 2:  # noqa: PLR2004
+            raise ValueError("data.channels: optional is for 3D only")
+        if optional and self.training.augmentation.channel_dropout == 0:
+            raise ValueError(
+                f"training.augmentation.channel_dropout: must be above 0, for {optional[0]} is optional, and a network "
+                "must have been trained without it"
+            )
+        if len(channels) == 1 and self.training.augmentation.channel_dropout > 0:
+            raise ValueError("training.augmentation.channel_dropout: needs several channels")
+        return self
+
+    @model_validator(mode="after")
     def _statistics_fit(self) -> Plan:
         rule, channels = self.preprocessing.normalization, len(self.data.channels)
         if rule.kind != "imagenet":
@@ -250,6 +274,15 @@ class Plan(Section):
                 "say in `reason` why they are right here"
             )
         return self
+
+    @property
+    def channel_rules(self) -> list[dict[str, Any]] | None:
+        """What tells the images of a case of several; None where each is one file, as a picture in colour is."""
+        channels = self.data.channels
+        colours = self.dimensions == 2 and len(channels) in (3, 4)  # noqa: PLR2004 - RGB or RGBA
+        if len(channels) == 1 or (colours and not any(channel.files for channel in channels)):
+            return None
+        return [channel.rule for channel in channels]
 
     @property
     def channel_count(self) -> int:

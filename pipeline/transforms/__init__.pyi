@@ -1,4 +1,5 @@
 from .behind import WriteBehind
+from .channels import PerChanneld, RandChannelDropoutd
 from .checks import CheckImaged, CheckLabeld
 from .in_place import ScaleIntensityRanged
 from .intensity import Clahed, UnitRanged
@@ -13,6 +14,8 @@ __all__ = [
     "Clahed",
     "DecodeMaskd",
     "LoadLabeld",
+    "PerChanneld",
+    "RandChannelDropoutd",
     "SaveSegmentationd",
     "ScaleIntensityRanged",
     "Spacing",

@@ -76,11 +76,25 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
                     cure="Repair the image; medbundle does not guess their values",
                 )
             if lowest == highest:
-                empty = InputError("all voxels have one value", where=source, got=f"{lowest:g}")
-                if self.constant == "refuse":
-                    raise empty
-                logger.warning("%s: do not trust what the network says of it", empty)
+                self._refuse_constant(source, lowest)
+            elif self.channels > 1:
+                self._check_channels(image, values)
         return dict(data)
+
+    def _refuse_constant(self, source: str, value: float) -> None:
+        empty = InputError("all voxels have one value", where=source, got=f"{value:g}")
+        if self.constant == "refuse":
+            raise empty
+        logger.warning("%s: do not trust what the network says of it", empty)
+
+    def _check_channels(self, image: Any, values: np.ndarray) -> None:
+        """Of channels from files of their own each must show something."""
+        files = str(getattr(image, "meta", {}).get("channel_files", "")).split("\n")
+        if len(files) != len(values):
+            return
+        for file, one in zip(files, values, strict=True):
+            if file and one.min() == one.max():
+                self._refuse_constant(file, float(one.min()))
 
     def _check_modality(self, image: Any) -> None:
         modality = getattr(image, "meta", {}).get("dicom_modality")
@@ -173,4 +187,5 @@ def grid_distance_mm(a: Any, b: Any) -> float:
 def source_of(image: Any) -> str:
     """The file that an image was loaded from, as far as it is known."""
     meta = getattr(image, "meta", {})
-    return str(meta.get("filename_or_obj", "image"))
+    channels = str(meta.get("channel_files", "")).split("\n")  # the first may be missing
+    return next(filter(None, channels), "") or str(meta.get("filename_or_obj", "image"))

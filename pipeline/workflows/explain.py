@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from pipeline.bundle import run_workflow
 from pipeline.bundle.applying import Applied, applied, load_weights, open_inference
+from pipeline.data.channels import check_case
 from pipeline.errors import InputError
 from pipeline.inferers.gradcam import ClassMaps, on_input_grid
 from pipeline.reports.heatmaps import Explanation, draw_explanation
@@ -99,6 +100,7 @@ def _draw_case(
     preprocessing, postprocessing, device = (
         parser.get_parsed_content(key) for key in ("preprocessing", "postprocessing", "device")
     )
+    check_case(case)
     shown = first_of(case["image"])[0]
     loaded = preprocessing(dict(case))
     image = loaded["image"]

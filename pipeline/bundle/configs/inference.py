@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.bundle.configs.parts import Config, compose, labels, network, places
+from pipeline.bundle.configs.parts import Config, channels, compose, labels, network, places
 from pipeline.bundle.configs.tasks import task_of
 from pipeline.planning import Plan
 
@@ -34,7 +34,7 @@ def inference_config(plan: Plan) -> Config:
         **network(plan),
         "failures": {"_target_": "pipeline.data.CaseFailures"},
         "cases": {"_target_": "pipeline.data.find_inputs", "dataset_dir": "@dataset_dir", "series": "@series",
-                  "dimensions": plan.dimensions, "output_dir": "@output_dir"},
+                  "dimensions": plan.dimensions, "output_dir": "@output_dir", **channels(plan)},
         "case_threads": _case_threads(plan, series="@series"),
         "preprocessing": compose(*task.preprocessing("inference", series="@series", untilt="@untilt")),
         "dataset": _surviving("@preprocessing"),

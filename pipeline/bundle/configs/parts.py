@@ -7,7 +7,17 @@ from typing import Any
 from pipeline.bundle.literal import literal
 from pipeline.planning import Plan
 
-__all__ = ["Config", "compose", "dense_inferer", "fastest", "labels", "network", "places", "streaming_inferer"]
+__all__ = [
+    "Config",
+    "channels",
+    "compose",
+    "dense_inferer",
+    "fastest",
+    "labels",
+    "network",
+    "places",
+    "streaming_inferer",
+]
 
 Config = dict[str, Any]
 
@@ -29,6 +39,12 @@ def network(plan: Plan) -> Config:
 def labels(plan: Plan) -> Config:
     """The names of the label values or classes; JSON has no integer keys."""
     return {str(label.value): literal(label.name) for label in plan.labels}
+
+
+def channels(plan: Plan) -> Config:
+    """What tells the images of a case of several; nothing where each is one file."""
+    rules = plan.channel_rules
+    return {} if rules is None else {"channels": literal(rules)}
 
 
 def compose(*steps: Config) -> Config:

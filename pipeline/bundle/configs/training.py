@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.bundle.configs.parts import Config, compose, labels, network, places
+from pipeline.bundle.configs.parts import Config, channels, compose, labels, network, places
 from pipeline.bundle.configs.tasks import Task, task_of
 from pipeline.bundle.configs.transforms import augmentation
 from pipeline.bundle.literal import literal
@@ -42,6 +42,7 @@ def train_config(plan: Plan) -> Config:
             "seed": plan.data.split_seed,
             "patient_pattern": literal(plan.data.patient_pattern),
             **task.split(),
+            **channels(plan),
         },
         "loss": task.loss(),
         "optimizer": {"_target_": "torch.optim.AdamW", "params": "$@network.parameters()", "lr": "@learning_rate",

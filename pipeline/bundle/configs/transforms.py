@@ -7,7 +7,7 @@ import math
 from pipeline.bundle.configs.parts import Config
 from pipeline.bundle.literal import literal
 from pipeline.planning import Plan
-from pipeline.planning.normalization import Fixed
+from pipeline.planning.normalization import Fixed, Normalization
 
 __all__ = ["augmentation", "checks", "geometry", "in_place", "intensities", "loading"]
 
@@ -57,7 +57,7 @@ def checks(plan: Plan, *, label: bool) -> list[Config]:
         "keys": ["image"],
         "channels": len(plan.data.channels),
         "dimensions": plan.dimensions,
-        "modality": literal(plan.data.modality),
+        "modality": literal(plan.data.channels[0].modality or plan.data.modality),
     }
     if plan.task == "classification":  # a blank picture has a class where the data says so
         image["constant"] = "warn"
@@ -111,8 +111,15 @@ def _resize(size: list[int], keys: list[str], *, keep_aspect: bool) -> list[Conf
 
 
 def intensities(plan: Plan) -> list[Config]:
-    """The plan's intensity normalisation."""
-    rule = plan.preprocessing.normalization
+    """The plan's intensity normalisation, channel by channel where a case may lack one or one has its own."""
+    rule, channels = plan.preprocessing.normalization, plan.data.channels
+    if any(channel.optional or channel.normalization for channel in channels):
+        own = [_normalization(channel.normalization or rule) for channel in channels]
+        return [{"_target_": "pipeline.transforms.PerChanneld", "keys": ["image"], "transforms": own}]
+    return _normalization(rule)
+
+
+def _normalization(rule: Normalization) -> list[Config]:
     if rule.kind == "ct_window":
         low, high = rule.center_hu - rule.width_hu / 2, rule.center_hu + rule.width_hu / 2
         return [_scale(low, high)]
@@ -199,6 +206,9 @@ def _intensity_changes(plan: Plan) -> list[Config]:
             {"zoom_range": list(changes.low_resolution_zoom)} | _UPSAMPLING[plan.dimensions],
         ),
     ]
+    may_lack = [index for index, channel in enumerate(plan.data.channels) if channel.optional]
+    dropout: Config = {"channels": may_lack} if may_lack else {}
+    table.append(("pipeline.transforms.RandChannelDropoutd", changes.channel_dropout, dropout))
     return [{"_target_": name, "keys": ["image"], "prob": prob, **rest} for name, prob, rest in table if prob > 0]
 
 

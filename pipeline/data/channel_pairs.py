@@ -1,0 +1,155 @@
+"""Labelled cases of several images."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.channel_cases import group, usable_cases
+from pipeline.data.channel_series import FoundSeries, group_series
+from pipeline.data.channels import Rule, check_case, joint_name, telling, words
+from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, training_entries
+from pipeline.dicom import referenced_series
+from pipeline.errors import InputError
+from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix, visible
+from pipeline.sources.paths import NO_IMAGE, paths_of
+from pipeline.sources.survey import Survey, survey
+
+__all__ = ["find_channel_pairs"]
+
+logger = logging.getLogger(__name__)
+
+_LABEL_WORDS = {"seg", "label", "labels", "mask", "gt", "segmentation"}
+
+
+def find_channel_pairs(root: Path, rules: Sequence[Rule]) -> list[Case]:
+    """List the labelled cases of a data set of several images a case.
+
+    Args:
+        root: a folder as :func:`pipeline.data.find_pairs` takes it; ``image`` may be a list in a ``dataset.json``. Or
+            it holds a folder per case, with one label map beside the channels, whose name has the word seg, label,
+            mask, gt or segmentation. Of a study in DICOM the outlines on its first channel count, or else those on
+            the second, and so on.
+        rules: one per channel, in order, see :class:`pipeline.planning.channels.Channel`.
+
+    Returns:
+        See :func:`pipeline.data.find_pairs`; ``image`` has a path per channel.
+
+    Raises:
+        InputError: see :func:`pipeline.data.find_pairs`; a channel is missing.
+    """
+    listing = root / "dataset.json"
+    entries = training_entries(listing) if listing.is_file() else []
+    folders = next(
+        ((root / a, root / b) for a, b in PAIRED_FOLDERS if (root / a).is_dir() and (root / b).is_dir()), None
+    )
+    if entries:
+        cases = _listed(root, entries, listing)
+    elif folders is not None:
+        cases = _paired(*folders, rules)
+    else:
+        found = survey(root)
+        cases = _outlined(found, rules, root) if found.slices else _beside(found, rules, root)
+    for case in cases:
+        check_case(case)
+    return sorted(cases, key=case_name)
+
+
+def _listed(root: Path, entries: Sequence[Mapping[str, Any]], listing: Path) -> list[Case]:
+    cases: dict[str, Case] = {}
+    for entry in entries:
+        images, label = paths_of(entry["image"]), root / entry["label"]
+        for key, paths in (("image", images), ("label", (label,))):
+            for path in paths:
+                if not (root / path).exists():
+                    cure = f"Restore it or edit {listing}"
+                    raise InputError(f"{key} is listed but missing", where=root / path, cure=cure)
+        several = not isinstance(entry["image"], str)
+        name = joint_name(images) if len(images) > 1 else strip_suffix(images[0].name)
+        if name in cases:
+            cure = "Rename or remove one of them"
+            raise InputError("two cases have one name", where=listing, got=name, cure=cure)
+        image = [one if one == NO_IMAGE else str(root / one) for one in map(str, entry["image"])] if several else None
+        cases[name] = {"image": image or str(root / images[0]), "label": str(label_file(label)), "name": name}
+    return list(cases.values())
+
+
+def _paired(images: Path, labels: Path, rules: Sequence[Rule]) -> list[Case]:
+    """Cases and label maps of one name."""
+    cases = usable_cases(survey(images), rules, images)
+    label_by_name: dict[str, Path] = {}
+    for path in visible(labels.iterdir()):
+        file = label_file(path)
+        if is_label_object(file) or is_image(file):
+            label_by_name[path.name if path.is_dir() else strip_suffix(path.name)] = file
+    for case in cases:
+        name = str(case["name"])
+        given = name if name in label_by_name else name.removesuffix("_0000")
+        if given not in label_by_name:
+            raise InputError("image has no label", where=paths_of(case["image"])[0], expected=f"{name} in {labels}")
+        case |= {"name": given, "label": str(label_by_name.pop(given))}
+    for name, file in sorted(label_by_name.items()):
+        raise InputError("label has no image", where=file, expected=f"{name} in {images}")
+    return cases
+
+
+def _beside(found: Survey, rules: Sequence[Rule], root: Path) -> list[Case]:
+    """Cases with their label map in the same folder."""
+    grouped = group(found, rules, root)
+    labels = [path for path in grouped.unused if _LABEL_WORDS & {*words(strip_suffix(path.name))}]
+    for case in grouped.cases:
+        check_case(case)
+        folder = paths_of(case["image"])[0].parent
+        here = [path for path in labels if path.parent == folder]
+        named = [path for path in here if words(path.name)[: len(words(case["name"]))] == words(case["name"])]
+        chosen = named if len(here) > 1 else here
+        if len(chosen) != 1:
+            raise InputError(
+                "image has no label" if not chosen else f"image has {len(chosen)} labels",
+                where=paths_of(case["image"])[0],
+                expected=f"one file beside it with a word of {', '.join(sorted(_LABEL_WORDS))} in its name",
+            )
+        case["label"] = str(chosen[0])
+    if not grouped.cases:
+        got = found.counted() or "no file"
+        raise InputError("holds no labelled data set", where=root, expected=f"channels: {telling(rules)}", got=got)
+    return grouped.cases
+
+
+def _outlined(found: Survey, rules: Sequence[Rule], root: Path) -> list[Case]:
+    """Studies with the RTSTRUCT or SEG that was drawn on one of their channels."""
+    grouped = group_series(found.slices, rules, root)
+    outlines: dict[str, list[Path]] = defaultdict(list)
+    for path in found.outlines:
+        for uid in referenced_series(path):
+            outlines[uid].append(path)
+    cases, first = list[Case](), dict[str, str]()
+    for case in grouped.cases:
+        series = grouped.series[str(case["name"])]
+        label = _label_of(series, outlines)
+        if label is None:
+            logger.info("%s: nothing is outlined on its channels, and it is left out", case["name"])
+            continue
+        patient = next(iter(series.values())).study[1] or str(case["name"])
+        cases.append({**case, "label": str(label), "patient": first.setdefault(patient, str(case["name"]))})
+    if not cases:
+        raise InputError(
+            "holds no study with its channels and an RTSTRUCT or SEG on one of them",
+            where=root,
+            expected=telling(rules),
+        )
+    return cases
+
+
+def _label_of(series: Mapping[int, FoundSeries], outlines: Mapping[str, Sequence[Path]]) -> Path | None:
+    for _, one in sorted(series.items()):
+        drawn = outlines.get(one.uid, ())
+        if len(drawn) > 1:
+            cure = "Leave one of them, or list the pairs in a dataset.json"
+            raise InputError("a series has two outlines", where=drawn[1], got=drawn[0], cure=cure)
+        if drawn:
+            return drawn[0]
+    return None

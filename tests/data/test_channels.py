@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+
+from pipeline.data import find_inputs, find_pairs
+from pipeline.data.phantoms import make_phantom, write_phantom_dicom
+from pipeline.errors import InputError
+from pipeline.sources.paths import NO_IMAGE
+
+T1_FLAIR: list[dict[str, Any]] = [{"name": "T1"}, {"name": "FLAIR"}]
+CT_PET: list[dict[str, Any]] = [{"name": "CT", "modality": "CT"}, {"name": "PET", "modality": "PT"}]
+
+
+def _volumes(root: Path, *names: str, channels: int = 1) -> Path:
+    shape = (4, 4, 3) if channels == 1 else (4, 4, 3, channels)
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(np.zeros(shape, np.int16), np.eye(4)), path)
+    return root
+
+
+def _found(root: Path, rules: list[dict[str, Any]] = T1_FLAIR) -> dict[str, Any]:
+    """The images of each case, from the root on."""
+
+    def below(path: str) -> str:
+        return path if path == NO_IMAGE else Path(path).relative_to(root).as_posix()
+
+    cases = find_inputs(root, channels=rules, dimensions=3)
+    assert not any("problem" in case for case in cases)
+    return {
+        case["name"]: below(case["image"]) if isinstance(case["image"], str) else [*map(below, case["image"])]
+        for case in cases
+    }
+
+
+def test_nnunet_raw_names(tmp_path: Path) -> None:
+    _volumes(tmp_path, "a_0001.nii.gz", "a_0000.nii.gz", "b_2_0000.nii.gz", "b_2_0001.nii.gz")
+    assert _found(tmp_path) == {
+        "a": ["a_0000.nii.gz", "a_0001.nii.gz"],
+        "b_2": ["b_2_0000.nii.gz", "b_2_0001.nii.gz"],
+    }
+
+
+def test_numbers_count_although_a_name_has_the_words_of_a_channel(tmp_path: Path) -> None:
+    _volumes(tmp_path, "ct_7_0000.nii.gz", "ct_7_0001.nii.gz")
+    assert _found(tmp_path, CT_PET) == {"ct_7": ["ct_7_0000.nii.gz", "ct_7_0001.nii.gz"]}
+
+
+def test_words_count_although_names_end_in_a_number(tmp_path: Path) -> None:
+    _volumes(tmp_path, "t1_0000.nii.gz", "flair_0000.nii.gz", "t1_0001.nii.gz", "flair_0001.nii.gz")
+    rules = [{"name": "T1"}, {"name": "FLAIR", "optional": True}]
+    assert _found(tmp_path, rules) == {n: [f"t1_{n}.nii.gz", f"flair_{n}.nii.gz"] for n in ("0000", "0001")}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [T1_FLAIR, [{"name": "one", "files": "*_t1.*"}, {"name": "two", "files": "*_flair.nii*"}],
+     [{"name": "one", "files": "_t1"}, {"name": "two", "files": "flair"}]],
+    ids=["names", "patterns", "words"],
+)  # fmt: skip
+def test_one_folder_a_case_with_names_by_channel(
+    tmp_path: Path, rules: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    kinds = ("flair", "seg", "t1", "t1ce", "t2")
+    _volumes(tmp_path, *(f"BraTS_{n}/BraTS_{n}_{kind}.nii.gz" for n in (1, 2) for kind in kinds))
+    assert _found(tmp_path, rules) == {
+        f"BraTS_{n}": [f"BraTS_{n}/BraTS_{n}_t1.nii.gz", f"BraTS_{n}/BraTS_{n}_flair.nii.gz"] for n in (1, 2)
+    }
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "BraTS_1/BraTS_1_seg.nii.gz" in line
+    assert "and 1 more" in line, "six files are no channel"
+    assert _found(tmp_path / "BraTS_1", rules) == {"BraTS_1": ["BraTS_1_t1.nii.gz", "BraTS_1_flair.nii.gz"]}
+
+
+def test_files_called_by_their_channel_alone(tmp_path: Path) -> None:
+    _volumes(tmp_path, "p1/T1.nii.gz", "p1/FLAIR.nii.gz", "p2/T1.nii.gz", "p2/FLAIR.nii.gz")
+    assert _found(tmp_path) == {n: [f"{n}/T1.nii.gz", f"{n}/FLAIR.nii.gz"] for n in ("p1", "p2")}
+
+
+def test_files_in_a_folder_per_channel(tmp_path: Path) -> None:
+    _volumes(tmp_path, "T1/01.nii.gz", "T1/02.nii.gz", "FLAIR/01.nii.gz", "FLAIR/02.nii.gz")
+    assert _found(tmp_path) == {n: [f"T1/{n}.nii.gz", f"FLAIR/{n}.nii.gz"] for n in ("01", "02")}
+
+
+def test_two_patients_with_a_channel_each_are_never_one_case(tmp_path: Path) -> None:
+    _volumes(tmp_path, "anna_t1.nii.gz", "bert_flair.nii.gz")
+    problems = [case["problem"] for case in find_inputs(tmp_path, channels=T1_FLAIR)]
+    assert "channel FLAIR is missing of case anna" in problems[0]
+    assert "channel T1 is missing of case bert" in problems[1]
+
+
+def test_one_file_that_holds_all_channels(tmp_path: Path) -> None:
+    _volumes(tmp_path, "a.nii.gz", "b_0000.nii.gz", channels=2)
+    assert _found(tmp_path) == {"a": "a.nii.gz", "b_0000": "b_0000.nii.gz"}
+
+
+def test_one_of_the_files_brings_the_others_of_its_case(tmp_path: Path) -> None:
+    _volumes(tmp_path, *(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
+    (case,) = find_inputs(tmp_path / "b_0001.nii.gz", channels=T1_FLAIR)
+    assert case == {"name": "b", "image": [str(tmp_path / "b_0000.nii.gz"), str(tmp_path / "b_0001.nii.gz")]}
+
+
+def test_a_listing_with_several_images_a_case(tmp_path: Path) -> None:
+    _volumes(tmp_path, "x/p1_t1.nii.gz", "y/p1_flair.nii.gz", "x/p2_t1.nii.gz", "y/p2_flair.nii.gz", "p1.nii", "p2.nii")
+    entries = [{"image": [f"x/p{n}_t1.nii.gz", f"y/p{n}_flair.nii.gz"], "label": f"p{n}.nii"} for n in (1, 2)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": entries}))
+    images = {f"p{n}": [f"x/p{n}_t1.nii.gz", f"y/p{n}_flair.nii.gz"] for n in (1, 2)}
+    assert _found(tmp_path) == images
+    pairs = find_pairs(tmp_path, channels=T1_FLAIR)
+    assert {pair["name"]: Path(pair["label"]).name for pair in pairs} == {"p1": "p1.nii", "p2": "p2.nii"}
+    assert [pair["image"] for pair in pairs] == [[str(tmp_path / one) for one in images[name]] for name in ("p1", "p2")]
+
+
+def test_a_missing_channel_is_refused_by_name(tmp_path: Path) -> None:
+    _volumes(tmp_path, "a_0000.nii.gz")
+    with pytest.raises(
+        InputError, match=r"channel FLAIR is missing of case a \(expected T1 by _0000 or its name, FLAIR"
+    ):
+        find_inputs(tmp_path, channels=T1_FLAIR)
+
+
+def test_a_missing_channel_stops_its_own_case_alone(tmp_path: Path) -> None:
+    _volumes(tmp_path, "a_0000.nii.gz", "b_0000.nii.gz", "b_0001.nii.gz")
+    first, second = find_inputs(tmp_path, channels=T1_FLAIR)
+    assert "channel FLAIR is missing of case a" in first["problem"]
+    assert second["name"] == "b"
+    assert "problem" not in second
+
+
+def test_a_missing_channel_that_may_be_missing_has_no_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _volumes(tmp_path, "a_0000.nii.gz", "b_0000.nii.gz", "b_0001.nii.gz")
+    rules = [{"name": "T1"}, {"name": "FLAIR", "optional": True}]
+    with caplog.at_level(logging.INFO, "pipeline"):
+        found = _found(tmp_path, rules)
+    assert found == {"a": ["a_0000.nii.gz", NO_IMAGE], "b": ["b_0000.nii.gz", "b_0001.nii.gz"]}
+    assert [record.getMessage() for record in caplog.records if "without" in record.getMessage()] == [
+        "a: without FLAIR, which becomes 0"
+    ]
+
+
+def test_two_files_for_one_channel_are_refused(tmp_path: Path) -> None:
+    _volumes(tmp_path, "p/a_t1.nii.gz", "p/a_T1.nii", "p/a_flair.nii.gz")
+    with pytest.raises(InputError, match=r"channel T1 could be any of a_T1\.nii, a_t1\.nii\.gz of case p"):
+        find_inputs(tmp_path, channels=T1_FLAIR)
+
+
+def test_a_folder_without_any_channel_is_refused_with_what_was_expected(tmp_path: Path) -> None:
+    _volumes(tmp_path, "scan.nii.gz")
+    with pytest.raises(
+        InputError, match=r"none|holds no image that is one of the 2 channels.*T1 by _0000.*got scan\.nii\.gz"
+    ):
+        find_inputs(tmp_path, channels=T1_FLAIR)
+    with pytest.raises(InputError, match=r"scan\.nii\.gz: is none of the 2 channels"):
+        find_inputs(tmp_path / "scan.nii.gz", channels=T1_FLAIR)
+
+
+def test_a_named_series_is_refused_where_the_network_takes_several(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="names one image, but the network takes several"):
+        find_inputs(tmp_path, series="3", channels=T1_FLAIR)
+
+
+def _series(
+    folder: Path,
+    seed: int,
+    *,
+    study: str,
+    modality: str,
+    description: str,
+    number: int,
+    patient: str = "p",
+    **tags: str,
+) -> Path:
+    write_phantom_dicom(make_phantom(seed, shape=(6, 5, 4), spacing_mm=(4, 4, 5)), folder)
+    uid, frame = generate_uid(), generate_uid(entropy_srcs=[study])
+    for file in folder.iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = study, uid, frame
+        dataset.Modality, dataset.SeriesDescription, dataset.SeriesNumber = modality, description, number
+        dataset.PatientID = patient
+        for keyword, value in tags.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(file)
+    return folder
+
+
+def test_series_of_a_study_by_modality(tmp_path: Path) -> None:
+    for patient in ("p", "q"):
+        study = generate_uid()
+        for number, modality in enumerate(("PT", "CT", "MR"), 1):
+            about = {"study": study, "modality": modality, "number": number, "patient": patient}
+            _series(tmp_path / patient / modality, number, description=f"{modality} series", **about)
+    assert _found(tmp_path, CT_PET) == {name: [f"{name}/CT", f"{name}/PT"] for name in ("p", "q")}
+    assert _found(tmp_path, [{"name": "PET"}, {"name": "MR"}]) == {n: [f"{n}/PT", f"{n}/MR"] for n in ("p", "q")}
+
+
+def test_series_of_one_folder_by_description_and_body_part(tmp_path: Path) -> None:
+    study = generate_uid()
+    for number, (word, part) in enumerate((("ax T1", "HEAD"), ("ax T1", "NECK"), ("sag FLAIR", "HEAD")), 1):
+        about = {"study": study, "modality": "MR", "number": number}
+        folder = _series(tmp_path / "x" / str(number), number, description=word, BodyPartExamined=part, **about)
+        for file in list(folder.iterdir()):
+            file.rename(tmp_path / "x" / f"{number}_{file.name}")
+        folder.rmdir()
+    rules = [{"name": "a", "description": r"\bt1\b", "body_part": "head"}, {"name": "b", "description": "FLAIR$"}]
+    names = [f"x/{number}_{n:04d}.dcm" for number in (1, 3) for n in range(4)]
+    assert _found(tmp_path, rules) == {"x": names}
+    with pytest.raises(
+        InputError, match=r"channel a could be any of 2 series: number 1 'ax T1' MR; number 2 'ax T1' MR"
+    ):
+        find_inputs(tmp_path, channels=[{"name": "a", "description": "T1"}, rules[1]])
+
+
+def test_series_of_two_studies_are_never_one_case(tmp_path: Path) -> None:
+    for number, modality in enumerate(("CT", "PT"), 1):
+        _series(tmp_path / modality, number, study=generate_uid(), modality=modality, description="", number=number)
+    problems = [case["problem"] for case in find_inputs(tmp_path, channels=CT_PET)]
+    assert ["PET is missing" in problems[0], "CT is missing" in problems[1]] == [True, True]
+
+
+def test_labelled_cases_of_every_layout(tmp_path: Path) -> None:
+    raw = _volumes(tmp_path / "raw", "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz")
+    brats = _volumes(
+        tmp_path / "brats", *(f"p{n}/p{n}_{kind}.nii.gz" for n in (1, 2) for kind in ("t1", "flair", "seg"))
+    )
+    whole = _volumes(_volumes(tmp_path / "4d", "imagesTr/a.nii.gz", channels=2), "labelsTr/a.nii.gz")
+
+    def pairs(root: Path) -> dict[str, tuple[int, str]]:
+        found = find_pairs(root, channels=T1_FLAIR)
+        return {
+            one["name"]: (1 if isinstance(one["image"], str) else len(one["image"]), Path(one["label"]).name)
+            for one in found
+        }
+
+    assert pairs(raw) == {"a": (2, "a.nii.gz")}
+    assert pairs(brats) == {"p1": (2, "p1_seg.nii.gz"), "p2": (2, "p2_seg.nii.gz")}
+    assert pairs(whole) == {"a": (1, "a.nii.gz")}
+    (raw / "imagesTr" / "a_0001.nii.gz").unlink()
+    with pytest.raises(InputError, match="channel FLAIR is missing of case a"):
+        find_pairs(raw, channels=T1_FLAIR)
+    (brats / "p2" / "p2_seg.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"p2_t1\.nii\.gz: image has no label"):
+        find_pairs(brats, channels=T1_FLAIR)
