@@ -1,8 +1,9 @@
 from .labels.grid import Grid
+from .labels.label_map import LabelMap, resample_to
 from .labels.objects import read_labels, referenced_series
 from .labels.rtstruct import read_rtstruct
 from .labels.segments import read_segments
-from .labels.volume import LabelVolume, read_segmentation
+from .labels.volume import read_segmentation
 from .reading.geometry import ras_affine
 from .reading.reader import DicomSeriesReader
 from .reading.series import Scan, Series, choose, load, scan
@@ -15,7 +16,7 @@ __all__ = [
     "Algorithm",
     "DicomSeriesReader",
     "Grid",
-    "LabelVolume",
+    "LabelMap",
     "Scan",
     "Segment",
     "Series",
@@ -27,6 +28,7 @@ __all__ = [
     "read_segmentation",
     "read_segments",
     "referenced_series",
+    "resample_to",
     "scan",
     "write_measurement_report",
     "write_rtstruct",

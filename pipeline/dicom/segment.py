@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pipeline
 from pipeline.errors import InputError
 
-__all__ = ["Algorithm", "Code", "Segment"]
+__all__ = ["Algorithm", "Code", "Segment", "value_in_words", "value_of_words"]
 
 Code: TypeAlias = "tuple[str, str, str]"
 
@@ -63,3 +63,21 @@ class Algorithm:
     def __post_init__(self) -> None:
         kept = _PARTING.sub(lambda found: "/" if found[0] == "\\" else " ", self.name)
         object.__setattr__(self, "name", kept[:_LONG_STRING])
+
+
+# A binary segmentation must number its segments 1, 2, 3, ... (PS3.3 C.8.20.2), so that the value of a label map needs
+# another place. The description (0062,0006) is free text that viewers show, that other programs hand on and that
+# de-identification keeps; private elements they would all drop.
+_VALUE = re.compile(r"Label value (\d{1,5})")
+
+
+def value_in_words(value: int) -> str:
+    """The SegmentDescription that tells which label value a segment was made of."""
+    return f"Label value {value}"
+
+
+def value_of_words(description: str) -> int | None:
+    """The label value that a SegmentDescription tells; None where it tells of something else."""
+    found = _VALUE.fullmatch(" ".join(description.split()))
+    value = 0 if found is None else int(found[1])
+    return value if 1 <= value <= _LARGEST_VALUE else None

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError, one_line
+from pipeline.evaluation.pairing import FileLabels, LabelPairing
 from pipeline.evaluation.scores import ScoreTable
 from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix
-from pipeline.sources.label_maps import LabelMap, read_label_map, resample_to
+from pipeline.sources.label_map import LabelMap, read_label_map, resample_to
 
-__all__ = ["FolderPairs", "find_label_maps", "label_names", "match_folders", "score_folders"]
+__all__ = ["FolderPairs", "find_label_maps", "match_folders", "on_one_grid", "pair_labels", "score_folders"]
 
 _OVERLAY = "_overlay"  # a picture that medbundle segment puts beside a mask
 _RESAMPLED = "prediction resampled to the reference's grid (nearest neighbour)"
@@ -84,48 +85,47 @@ def match_folders(predictions: Path, references: Path) -> FolderPairs:
     return FolderPairs(predictions=predictions, pairs=pairs, ignored=ignored)
 
 
-def label_names(found: FolderPairs) -> dict[int, str]:
-    """The labels that the files hold: by the names of DICOM segments where the files have and agree on them.
+def pair_labels(found: FolderPairs) -> LabelPairing:
+    """Pair the labels that the files hold, see :meth:`pipeline.evaluation.pairing.LabelPairing.of_files`.
 
     Files that cannot be read are passed over: whoever scores them says what is wrong.
 
     Raises:
-        InputError: no file can be read.
+        InputError: no file can be read, or names and values of labels contradict each other.
     """
-    values: set[int] = set()
-    named: dict[int, set[str]] = {}
-    readable = 0
-    for path in (one for pair in found.pairs.values() for one in pair if one is not None):
-        try:
-            label_map = read_label_map(path)
-        except Exception:
-            logger.debug("%s: not read", path, exc_info=True)
-            continue
-        readable += 1
-        values |= set(np.unique(label_map.labels).tolist())
-        for value, name in label_map.names.items():
-            named.setdefault(value, set()).add(name)
+    references = [_labels_of(reference) for _, reference in found.pairs.values()]
+    predictions = [_labels_of(prediction) for prediction, _ in found.pairs.values() if prediction is not None]
+    readable = [one for one in (*references, *predictions) if one is not None]
     if not readable:
         raise InputError("no label map can be read", where=found.predictions)
-    names = {value: next(iter(named[value])) for value in sorted(named) if len(named[value]) == 1}
-    unique = len(set(names.values())) == len(names)
-    return {
-        value: names.get(value, f"label {value}") if unique else f"label {value}"
-        for value in sorted((values | named.keys()) - {0})
-    }
+    return LabelPairing.of_files(readable)
+
+
+def _labels_of(path: Path) -> FileLabels | None:
+    try:
+        return FileLabels.of(read_label_map(path))
+    except Exception:
+        logger.debug("%s: not read", path, exc_info=True)
+        return None
 
 
 def score_folders(
-    table: ScoreTable, found: FolderPairs, *, resample: bool = False, patients: Mapping[str, str] | None = None
+    table: ScoreTable,
+    found: FolderPairs,
+    pairing: LabelPairing,
+    *,
+    resample: bool = False,
+    patients: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Score each pair; one that cannot be scored is recorded and the others go on.
 
-    A prediction that is missing, cannot be read, has a value without a name or lies on another grid scores 0. Where it
-    is the reference that cannot be read, the case counts nowhere.
+    A prediction that is missing, cannot be read, has a label that is not scored or lies on another grid scores 0. Where
+    it is the reference that cannot be read, the case counts nowhere.
 
     Args:
         table: takes the scores.
         found: from :func:`match_folders`.
+        pairing: of the labels of the table.
         resample: bring predictions to their references' grids instead of refusing another one.
         patients: the patient of each case; the case itself where it has none.
 
@@ -136,20 +136,23 @@ def score_folders(
     for name, (prediction, reference) in found.pairs.items():
         beside = f" (reference {reference}, prediction {prediction or 'none'})"
         try:
-            wanted = read_label_map(reference)
-            _check_values(wanted, table.labels, reference)
+            wanted, said = pairing.onto(read_label_map(reference), reference)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other cases go on
             unscored[name] = one_line(error) + beside
             continue
         try:
             if prediction is None:
                 raise InputError(f"has no label map of {name}", where=found.predictions)  # noqa: TRY301
-            given = read_label_map(prediction)
-            _check_values(given, table.labels, prediction)
-            _check_names(given, wanted, prediction)
-            given, wanted, note = _on_one_grid(given, wanted, prediction, resample=resample)
+            given, also = pairing.onto(read_label_map(prediction), prediction)
+            if not pairing.by_name:
+                _check_names(given, wanted, prediction)
+            given, wanted, note = on_one_grid(given, wanted, prediction, resample=resample)
             labels, spacing = _flat(given, wanted)
-            table.add(name, *labels, patient=(patients or {}).get(name), spacing_mm=spacing, note=note)
+            for path, word in ((reference, said), (prediction, also)):
+                if word:
+                    logger.warning("%s: %s", path, word)
+            notes = "; ".join(dict.fromkeys(filter(None, (said, also, note))))
+            table.add(name, *labels, patient=(patients or {}).get(name), spacing_mm=spacing, note=notes)
         except Exception as error:  # noqa: BLE001 - see above
             zero[name] = one_line(error) + beside
     table.add_missing(zero, patients=patients)
@@ -157,10 +160,29 @@ def score_folders(
     return {name: (zero | unscored)[name] for name in found.pairs if name in zero or name in unscored}
 
 
-def _on_one_grid(given: LabelMap, wanted: LabelMap, path: Path, *, resample: bool) -> tuple[LabelMap, LabelMap, str]:
+def on_one_grid(given: LabelMap, wanted: LabelMap, path: Path, *, resample: bool) -> tuple[LabelMap, LabelMap, str]:
+    """Bring two label maps to one grid.
+
+    Grids whose axes run in another order or direction through the same voxels are the same.
+
+    Args:
+        given: the prediction.
+        wanted: its reference.
+        path: of the prediction.
+        resample: whether a prediction on another grid is resampled, by its nearest voxels, or refused.
+
+    Returns:
+        Prediction and reference, and what is to be said of it; "" where nothing was resampled.
+
+    Raises:
+        InputError: the grids differ.
+    """
     difference = wanted.difference(given)
     if difference is None:
         return given, wanted, ""
+    turned = given.turned_to(wanted)
+    if wanted.difference(turned) is None:
+        return turned, wanted, ""
     if (given.partial or wanted.partial) and wanted.shares_voxels(given):  # slices without a label may be left out
         whole = wanted.covering(given)
         return resample_to(given, whole), whole, ""
@@ -168,22 +190,16 @@ def _on_one_grid(given: LabelMap, wanted: LabelMap, path: Path, *, resample: boo
         whole = wanted.covering(given) if wanted.partial else wanted
         return resample_to(given, whole), whole, _RESAMPLED
     cure = None if given.affine is None or wanted.affine is None else "Give --resample to resample the prediction"
-    raise InputError("is not on the reference's grid", where=path, got=difference, cure=cure)
-
-
-def _check_values(label_map: LabelMap, labels: Mapping[int, str], path: Path) -> None:
-    unknown = [value for value in np.unique(label_map.labels).tolist() if value != 0 and value not in labels]
-    if unknown:
-        expected = ", ".join(str(value) for value in labels)
-        raise InputError(f"label value {unknown[0]} has no name", where=path, expected=f"0, {expected}")
+    raise InputError("is not on the reference's grid", where=path, got=wanted.difference(turned), cure=cure)
 
 
 def _check_names(given: LabelMap, wanted: LabelMap, path: Path) -> None:
-    for value, name in given.names.items():
-        if wanted.names.get(value, name) != name:
-            raise InputError(
-                f"calls label {value} {name}", where=path, expected=f"{wanted.names[value]}, as its reference"
-            )
+    """Where values pair the labels, the names that both files have must not contradict them."""
+    own, others = FileLabels.of(given).names, FileLabels.of(wanted).names
+    for value, name in own.items():
+        other = others.get(value, name)
+        if other.casefold() != name.casefold():
+            raise InputError(f"calls label {value} {name}", where=path, expected=f"{other}, as its reference")
 
 
 def _flat(given: LabelMap, wanted: LabelMap) -> tuple[Sequence[np.ndarray], tuple[float, ...] | None]:

@@ -1,5 +1,5 @@
 from .image import Options, SourceImage, open_image
-from .label_maps import LabelMap, read_label_map, resample_to
+from .label_map import LabelMap, read_label_map, resample_to
 from .label_table import Code, Label, read_label_table, segment_arguments, write_label_table
 from .nifti import write_label_map, write_nifti
 from .pictures import PictureReader

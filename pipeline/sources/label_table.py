@@ -1,9 +1,10 @@
-"""What label values mean, as a JSON file beside a label map."""
+"""What label values mean: the labels of a plan, and their tables in JSON and CSV files."""
 
 from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,10 @@ from pipeline.dicom import Segment
 from pipeline.errors import InputError, one_line
 from pipeline.writing import whole_file
 
-__all__ = ["Code", "Label", "Section", "read_label_names", "read_label_table", "segment_arguments", "write_label_table"]
+__all__ = ["Code", "Label", "Section", "label_names", "read_label_table", "segment_arguments", "table_segments",
+           "write_label_table"]  # fmt: skip
+
+_log = logging.getLogger(__name__)
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[_Byte, _Byte, _Byte]
@@ -62,11 +66,20 @@ class Label(Section):
     tolerance_mm: Annotated[float, Field(ge=0)] = 1.0
 
 
+class _WideLabel(Label):
+    value: Annotated[int, Field(ge=0)]
+
+
 # DICOM PS3.16 CID 7150, for labels to which the plan gives no code.
 _ANATOMICAL_STRUCTURE = Code(value="91723000", meaning="Anatomical Structure")
 
-_EXPECTED = '[{"value": 1, "name": "Liver"}, ...], {"labels": [...]} or {"1": "Liver", ...}'
+_EXPECTED = (
+    '[{"value": 1, "name": "Liver"}, ...], {"labels": [...]}, {"1": "Liver", ...}, {"Liver": 1, ...}, '
+    "or CSV with value,name"
+)
 _BACKGROUND = "background"
+_MOST_DIGITS = 18  # of a number of 64 bits
+_UNREADABLE = (OSError, ValueError, RecursionError, csv.Error)
 
 
 def segment_arguments(label: Label) -> dict[str, Any]:
@@ -86,32 +99,79 @@ def segment_arguments(label: Label) -> dict[str, Any]:
     }
 
 
-def read_label_table(path: Path) -> tuple[Label, ...]:
-    """Read a table of labels, without its background.
+def table_segments(table: Sequence[Label]) -> tuple[Segment, ...]:
+    """What DICOM says of labels."""
+    return tuple(Segment(**{key: _tuple(value) for key, value in segment_arguments(one).items()}) for one in table)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def label_names(table: Sequence[Label], where: Path) -> dict[int, str]:
+    """What the label values are called, where each must have a name of its own.
+
+    Raises:
+        InputError: two values have one name.
+    """
+    names = {label.value: label.name for label in table}
+    if len(set(names.values())) < len(names):
+        got = ", ".join(f"{value} {name}" for value, name in names.items())
+        raise InputError("needs labels with different values and names", where=where, got=got)
+    return names
+
+
+def read_label_table(path: Path, *, any_value: bool = False) -> tuple[Label, ...]:
+    """Read a table of labels, without its background, which is 0.
 
     Args:
         path: JSON: a list of labels in the terms of a plan's ``labels``; a mapping of values to names or, as in
             nnU-Net's ``dataset.json``, of names to values; or one of these under the key ``labels``, as in the
-            ``dataset.json`` of the Medical Segmentation Decathlon.
+            ``dataset.json`` of the Medical Segmentation Decathlon. Or CSV with the columns ``value`` and ``name``.
+        any_value: whether values may be above 255.
 
     Raises:
         InputError: the file is missing or says something else; names the entry.
     """
+    path = path.expanduser()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError("no such table of labels", where=path) from None
-    except (OSError, ValueError) as error:
-        raise InputError("is not valid JSON", where=path, got=error) from None
+    except _UNREADABLE as error:
+        raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=one_line(error)) from None
+    written_as_json = path.suffix.lower() == ".json" or text.lstrip()[:1] in tuple('[{"')
+    entries = (_json_entries if written_as_json else _csv_entries)(text, path)
+    model = _WideLabel if any_value else Label
+    labels = tuple(_label(entry, f"labels.{place}", path, model) for place, entry in enumerate(entries))
+    for label in labels:
+        if label.value == 0 and label.name.casefold() != _BACKGROUND:
+            _log.warning("%s: 0 is background: its label '%s' is left out", path, label.name)
+    labels = tuple(label for label in labels if label.value)
+    _check_values(labels, path)
+    return labels
+
+
+def _json_entries(text: str, path: Path) -> list[Any]:
+    try:
+        content = json.loads(text)
+    except _UNREADABLE as error:
+        raise InputError("is not valid JSON", where=path, got=one_line(error)) from None
     if isinstance(content, dict) and isinstance(content.get("labels"), dict | list):
         content = content["labels"]
     if not isinstance(content, dict | list):
         raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=type(content).__name__)
-    entries = content if isinstance(content, list) else [_named(key, value, path) for key, value in content.items()]
-    labels = tuple(_label(entry, f"labels.{place}", path) for place, entry in enumerate(entries))
-    labels = tuple(label for label in labels if label.value or label.name.casefold() != _BACKGROUND)
-    _check_values(labels, path)
-    return labels
+    return content if isinstance(content, list) else [_named(key, value, path) for key, value in content.items()]
+
+
+def _csv_entries(text: str, path: Path) -> list[Any]:
+    try:
+        rows = list(csv.DictReader(text.splitlines()))
+        return [{"value": _number(row["value"]), "name": (row["name"] or "").strip()} for row in rows]
+    except KeyError as error:
+        raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=f"no column {error}") from None
+    except _UNREADABLE as error:
+        raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=one_line(error)) from None
 
 
 def write_label_table(segments: Sequence[Segment], path: Path) -> Path:
@@ -138,17 +198,22 @@ def write_label_table(segments: Sequence[Segment], path: Path) -> Path:
 
 def _named(key: str, value: object, path: Path) -> Mapping[str, object]:
     """Return an entry of a mapping as a label's fields: one of the two is the value, the other the name."""
-    number, name = (key, value) if key.strip().isdigit() else (value, key)
-    if isinstance(number, str) and number.strip().isdigit():
-        number = int(number)
+    named_by_value = isinstance(value, str) and isinstance(_number(key), int)
+    number, name = (_number(key), value) if named_by_value else (_number(value), key)
     if not isinstance(number, int) or isinstance(number, bool) or not isinstance(name, str):
-        raise InputError(f"'{key}' is no label", where=path, expected="a value and a name", got=repr(value))
+        raise InputError(f"'{key[:80]}' is no label", where=path, expected="a value and a name", got=repr(value)[:80])
     return {"value": number, "name": name}
 
 
-def _label(entry: object, field: str, path: Path) -> Label:
+def _number(value: object) -> object:
+    """A text of a few digits as the number that it is; all else as it is."""
+    digits = value.strip() if isinstance(value, str) else ""
+    return int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else value
+
+
+def _label(entry: object, field: str, path: Path, model: type[Label]) -> Label:
     try:
-        return Label.model_validate(entry)
+        return model.model_validate(entry)
     except ValidationError as error:
         problem = error.errors()[0]
         at = ".".join(map(str, (field, *problem["loc"])))
@@ -161,37 +226,5 @@ def _check_values(labels: Sequence[Label], path: Path) -> None:
     values = [label.value for label in labels]
     if not values:
         raise InputError("names no label", where=path, expected=_EXPECTED)
-    if 0 in values or len(set(values)) < len(values):
+    if len(set(values)) < len(values):
         raise InputError("labels must have values of their own, from 1 on", where=path, got=values)
-
-
-def read_label_names(path: Path) -> dict[int, str]:
-    """Read what the label values are called; 0 is background and left out.
-
-    Args:
-        path: JSON as ``{"1": "Liver"}``, a ``dataset.json`` with such ``labels`` or, as nnU-Net has them,
-            ``{"Liver": 1}``; or CSV with the columns ``value`` and ``name``.
-
-    Raises:
-        InputError: it is none of these, or two values have one name.
-    """
-    try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            content = json.loads(text)
-            pairs = [_value_and_name(*pair) for pair in content.get("labels", content).items()]
-        else:
-            pairs = [(int(row["value"]), row["name"].strip()) for row in csv.DictReader(text.splitlines())]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, csv.Error) as error:
-        expected = 'JSON as {"1": "Liver"}, dataset.json, or CSV with value,name'
-        raise InputError("is not a table of labels", where=path, expected=expected, got=one_line(error)) from None
-    pairs = [pair for pair in pairs if pair[0] != 0]
-    names = dict(pairs)
-    if not names or not all(names.values()) or not len(set(names.values())) == len(names) == len(pairs):
-        got = ", ".join(f"{value} {name}" for value, name in pairs) or "none"
-        raise InputError("needs labels with different values and names", where=path, got=got)
-    return names
-
-
-def _value_and_name(key: Any, value: Any) -> tuple[int, str]:
-    return (int(key), str(value)) if isinstance(value, str) else (int(value), str(key))

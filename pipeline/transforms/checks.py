@@ -12,14 +12,18 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import MetaKeys, convert_to_dst_type
 
+from pipeline.dicom.labels.lattice import Turn
 from pipeline.errors import InputError
+from pipeline.sources.label_values import snapped
 
 __all__ = ["CheckImaged", "CheckLabeld"]
 
 logger = logging.getLogger(__name__)
 
 AFFINE_TOLERANCE_MM = 1e-2
+_VOLUME = 3
 
 
 class CheckImaged(MapTransform):  # type: ignore[misc]
@@ -108,7 +112,7 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
 
     def _check_grid(self, image: Any) -> None:
         affine = getattr(image, "affine", None)
-        if affine is not None and not abs(float(np.linalg.det(np.asarray(affine, dtype=float)))) > 0:
+        if affine is not None and _is_singular(np.asarray(affine, dtype=float)):
             raise InputError(
                 "the affine is singular, so that the image has no place and size",
                 where=source_of(image),
@@ -118,6 +122,9 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
 
 class CheckLabeld(MapTransform):  # type: ignore[misc]
     """Refuse label maps with values that the plan does not name, or on another grid than their image.
+
+    A label map whose axes run in another order or direction, through the voxels of the image, is turned to it. Values
+    that a scaled file holds rounded become whole, see :func:`pipeline.sources.label_values.snapped`.
 
     Args:
         keys: channel-first label maps, shape (1, X, Y[, Z]).
@@ -134,7 +141,8 @@ class CheckLabeld(MapTransform):  # type: ignore[misc]
         self.values = tuple(values)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the data unchanged."""
+        """Return the data with label maps on the grids of their images."""
+        out = dict(data)
         image = data[self.image_key]
         for key in self.key_iterator(data):
             label = data[key]
@@ -142,7 +150,9 @@ class CheckLabeld(MapTransform):  # type: ignore[misc]
                 raise InputError(
                     "is not a label map", where=source_of(label), expected="1 channel", got=f"{label.shape[0]} channels"
                 )
+            label = _whole(label)
             self._check_values(label)
+            label = _turned(label, image)
             if label.shape[1:] != image.shape[1:]:
                 raise InputError(
                     f"label and image {source_of(image)} differ in size",
@@ -155,9 +165,10 @@ class CheckLabeld(MapTransform):  # type: ignore[misc]
                 raise InputError(
                     f"label and image {source_of(image)} lie apart by up to {distance:.3g} mm",
                     where=source_of(label),
-                    cure="Give the label the image's affine, or resample it to the image",
+                    cure="Resample the label to the image (nearest neighbour), or correct the header that is wrong",
                 )
-        return dict(data)
+            out[key] = label
+        return out
 
     def _check_values(self, label: Any) -> None:
         values, counts = np.unique(np.asarray(label), return_counts=True)
@@ -169,6 +180,40 @@ class CheckLabeld(MapTransform):  # type: ignore[misc]
                     expected=f"only {', '.join(map(str, self.values))}",
                     cure="Correct the label map or name the value in plan.yaml",
                 )
+
+
+def _whole(label: Any) -> Any:
+    values = np.asarray(label)
+    whole = snapped(values)
+    return label if whole is values else convert_to_dst_type(whole, label)[0]
+
+
+def _turned(label: Any, image: Any) -> Any:
+    """The label map with its axes in the order and direction of the image's, where both are of one grid."""
+    if not (isinstance(label, MetaTensor) and isinstance(image, MetaTensor)) or label.ndim != image.ndim:
+        return label
+    size, rank = label.shape[1:], label.ndim - 1
+    shape = (*size, *(1,) * (_VOLUME - rank))
+    affines = [np.asarray(one.affine, dtype=np.float64) for one in (image, label)]
+    if rank > _VOLUME or any(len(affine) != _VOLUME + 1 for affine in affines) or _is_singular(affines[0]):
+        return label
+    turn = Turn.nearest(np.asarray(np.linalg.solve(*affines), dtype=np.float64), shape)
+    array = turn.of(np.asarray(label)[0].reshape(shape)) if turn.found else np.asarray(label)[0].reshape(shape)
+    if np.array_equal(turn.whole, np.eye(_VOLUME)) or array.shape[rank:] != (1,) * (_VOLUME - rank):
+        return label
+    array = np.ascontiguousarray(array.reshape(1, *array.shape[:rank]))
+    affine = torch.as_tensor(affines[1] @ turn.back(shape), dtype=label.affine.dtype)
+    meta = {
+        **label.meta,
+        MetaKeys.AFFINE.value: affine,
+        MetaKeys.ORIGINAL_AFFINE.value: affine.clone(),
+        MetaKeys.SPATIAL_SHAPE.value: np.array(array.shape[1:]),
+    }
+    return MetaTensor(torch.as_tensor(array), meta=meta)
+
+
+def _is_singular(affine: np.ndarray) -> bool:
+    return not abs(float(np.linalg.det(affine))) > 0
 
 
 def grid_distance_mm(a: Any, b: Any) -> float:

@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 
 from pipeline.errors import InputError
+from pipeline.sources.label_values import snapped
 from pipeline.transforms.checks import source_of
 
 __all__ = ["DecodeMaskd"]
@@ -77,6 +78,7 @@ class DecodeMaskd(MapTransform):  # type: ignore[misc]
         return any(len(set(color)) == 1 for color in (self.colors or {}) if color != _BLACK)
 
     def _by_value(self, mask: np.ndarray, source: str) -> np.ndarray:
+        mask = snapped(mask)
         if np.isin(mask, self.values).all():
             return mask
         binary = set(self.values) == {0, 1}

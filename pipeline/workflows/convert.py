@@ -19,12 +19,12 @@ from pipeline.dicom import (
 )
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_dicom, is_label_object, label_file
-from pipeline.sources.label_sources import Reference, read_label_source
 from pipeline.sources.label_table import read_label_table, write_label_table
 from pipeline.sources.nifti import write_nifti
+from pipeline.sources.reference import Reference, read_described_map
 
 if TYPE_CHECKING:
-    from pipeline.dicom import LabelVolume, Series
+    from pipeline.dicom import LabelMap, Series
 
 __all__ = ["KINDS", "SUFFIXES", "convert"]
 
@@ -98,7 +98,7 @@ def convert(
     source = label_file(source)
     inputs = [source, *([labels] if labels else []), *(place.files if place else ())]
     _spare(inputs, [output, _table_path(output)] if suffix in _NIFTI else [output])
-    volume = read_label_source(source, reference=place, table=None if labels is None else read_label_table(labels))
+    volume = read_described_map(source, reference=place, table=None if labels is None else read_label_table(labels))
     if suffix == ".dcm" and place is not None:
         options = {"segmentation_type": segmentation_type, "compression": compression}
         return [_write_dicom(volume, output, place, kind or KINDS[0], options)]
@@ -153,12 +153,12 @@ def _convert_image(series: Series, output: Path, *, source: Path, untilt: bool, 
     return write_nifti(volume.array.transpose(2, 1, 0), affine, output)
 
 
-def _write_volume(volume: LabelVolume, output: Path, suffix: str, place: Reference | None) -> list[Path]:
+def _write_volume(volume: LabelMap, output: Path, suffix: str, place: Reference | None) -> list[Path]:
     if suffix in _NIFTI:
         table = write_label_table(volume.segments, _table_path(output))
-        return [write_nifti(volume.labels, volume.affine, output), table]
+        return [write_nifti(volume.labels, volume.volume_affine, output), table]
     labels = _bytes(volume, output)
-    arguments: dict[str, Any] = {"affine": volume.affine, "segments": volume.segments, "path": output}
+    arguments: dict[str, Any] = {"affine": volume.volume_affine, "segments": volume.segments, "path": output}
     if suffix in _SURFACES:
         from pipeline.reports.surfaces import write_surfaces
 
@@ -171,10 +171,10 @@ def _write_volume(volume: LabelVolume, output: Path, suffix: str, place: Referen
     return [write_measurements(labels, **arguments, image=None if place is None else place.image())]
 
 
-def _write_dicom(volume: LabelVolume, output: Path, place: Reference, kind: str, options: dict[str, Any]) -> Path:
+def _write_dicom(volume: LabelMap, output: Path, place: Reference, kind: str, options: dict[str, Any]) -> Path:
     labels = _bytes(volume, output)
     arguments: dict[str, Any] = {
-        "affine": volume.affine,
+        "affine": volume.volume_affine,
         "source_files": place.files,
         "series": place.selector,
         "segments": volume.segments,
@@ -186,7 +186,7 @@ def _write_dicom(volume: LabelVolume, output: Path, place: Reference, kind: str,
     return write(labels, **arguments)
 
 
-def _bytes(volume: LabelVolume, output: Path) -> npt.NDArray[np.uint8]:
+def _bytes(volume: LabelMap, output: Path) -> npt.NDArray[np.uint8]:
     """Return the labels as what all formats but NIfTI take."""
     highest = max((segment.value for segment in volume.segments), default=0)
     if highest > np.iinfo(np.uint8).max:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from pipeline.bundle import find_bundle, open_workflow, run_workflow
 from pipeline.errors import InputError
 from pipeline.evaluation import ScoreTable, provenance
-from pipeline.evaluation.folders import label_names, match_folders, score_folders
+from pipeline.evaluation.folders import match_folders, pair_labels, score_folders
 from pipeline.evaluation.groups import Groups, group_text, read_groups, write_groups
+from pipeline.evaluation.pairing import LabelPairing
 from pipeline.evaluation.provenance import about_text
 from pipeline.evaluation.tolerances import read_tolerances
 from pipeline.metrics.surfaces import Definition
 from pipeline.reports.html import report_evaluation, report_folders
-from pipeline.sources.label_table import read_label_names
+from pipeline.sources.label_table import read_label_table
 from pipeline.sources.paths import first_of
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ def evaluate_folders(
         predictions: folder of NIfTI, NRRD, MHA, DICOM SEG or PNG.
         references: another one; files of one name belong together.
         output_dir: gets the files of :meth:`pipeline.evaluation.ScoreTable.write`.
-        labels: what the label values are called, see :func:`pipeline.sources.label_table.read_label_names`. When
-            absent, all values that occur are scored, as ``label 1`` or by the names of DICOM segments.
+        labels: what the label values are called, see :func:`pipeline.sources.read_label_table`; DICOM segments are
+            found by these names, or else by their codes. When absent, see
+            :meth:`pipeline.evaluation.pairing.LabelPairing.of_files`.
         resample: bring a prediction on another grid to that of its reference, instead of refusing it.
         groups: see :func:`evaluate`; where it has a column ``patient``, intervals are over patients instead of cases.
         by: the column of the groups.
@@ -161,13 +163,14 @@ def evaluate_folders(
     if groups is None and by is not None:
         raise InputError(f"no table tells the {by} of the cases", cure="Give it by --groups")
     chosen = None if groups is None else read_groups(groups, by)
-    names = read_label_names(labels) if labels is not None else label_names(found)
+    pairing = pair_labels(found) if labels is None else _named_by(labels)
+    names = pairing.names
     if not names:
         raise InputError("no label but background", where=references, cure="Name the labels by --labels")
     tolerances = read_tolerances(tolerance or ["1"], names)
     table = ScoreTable(names, tolerance_mm=tolerances, definition=surface or "voxel")
     patients = chosen.patients if chosen is not None else {}
-    failures = score_folders(table, found, resample=resample, patients=patients)
+    failures = score_folders(table, found, pairing, resample=resample, patients=patients)
     about = {
         **provenance(),
         "predictions": str(predictions),
@@ -179,8 +182,12 @@ def evaluate_folders(
     logger.info("%s\n%s\nwrote %s", about_text(about), table.text(), " and ".join(map(str, files)))
     if chosen is not None:
         _write_groups(table, chosen, output_dir.expanduser(), about)
-    report_folders(table=table, found=found, folder=output_dir, images=images)
+    report_folders(table=table, found=found, pairing=pairing, folder=output_dir, images=images)
     return table, failures
+
+
+def _named_by(labels: Path) -> LabelPairing:
+    return LabelPairing.of_table(read_label_table(labels, any_value=True), labels)
 
 
 def _write_groups(table: ScoreTable, groups: Groups, folder: Path, about: dict[str, object]) -> None:

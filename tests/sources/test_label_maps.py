@@ -10,8 +10,8 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.sources.label_maps import LabelMap, read_label_map, resample_to
-from pipeline.sources.label_table import read_label_names
+from pipeline.sources import LabelMap, read_label_map, read_label_table, resample_to
+from pipeline.sources.label_table import label_names
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -175,7 +175,7 @@ def test_covering_keeps_every_label_in_its_place() -> None:
 )
 def test_names_of_labels(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
-    assert read_label_names(tmp_path / name) == {1: "Liver", 7: "Spleen"}
+    assert label_names(read_label_table(tmp_path / name), tmp_path) == {1: "Liver", 7: "Spleen"}
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ def test_names_of_labels(tmp_path: Path, name: str, text: str) -> None:
 def test_what_names_no_labels_is_refused_in_one_line(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=name) as caught:
-        read_label_names(tmp_path / name)
+        label_names(read_label_table(tmp_path / name), tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
 def test_an_absent_table_of_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a table of labels"):
-        read_label_names(tmp_path / "absent.json")
+    with pytest.raises(InputError, match="no such table of labels"):
+        read_label_table(tmp_path / "absent.json")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -148,3 +149,34 @@ def test_a_series_of_another_modality_is_used_with_a_warning(
     image.meta["dicom_modality"] = modality
     CheckImaged(["image"], channels=1, modality="MR")({"image": image})
     assert ("the series is CT, but the network was made for MR" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 45])
+@pytest.mark.parametrize("turn", [(0, 1, 2, 1, -1, 1), (2, 0, 1, 1, 1, 1), (1, 2, 0, -1, 1, -1), (0, 2, 1, -1, -1, -1)])
+def test_a_label_stored_the_other_way_round_is_turned(turn: tuple[int, ...], degrees: float) -> None:
+    """nibabel stores it with other axes, in the same place."""
+    image = _image(np.zeros((1, 6, 5, 4)), affine=_turned(degrees))
+    labels = np.random.default_rng(0).integers(0, 3, (6, 5, 4))
+    stored = nib.Nifti1Image(labels.astype(np.uint8), _turned(degrees)).as_reoriented(
+        np.stack([turn[:3], turn[3:]], axis=1)
+    )
+    label = _image(np.asarray(stored.dataobj)[np.newaxis], name="l.nii", affine=stored.affine)
+    found = _check_label(label, image)["label"]
+    np.testing.assert_array_equal(found[0], labels)
+    np.testing.assert_allclose(found.affine, image.affine, atol=1e-6)
+    assert found.meta["filename_or_obj"] == "/data/l.nii"
+
+
+def test_a_slice_stored_the_other_way_round_is_turned() -> None:
+    labels = np.arange(12).reshape(1, 4, 3) % 3
+    back = SPACING @ np.array([[-1, 0, 0, 3], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    found = _check_label(_image(labels[:, ::-1].copy(), affine=back), _image(np.zeros((1, 4, 3))))["label"]
+    np.testing.assert_array_equal(found, labels)
+
+
+def test_a_label_mirrored_in_the_body_is_refused_without_a_dangerous_cure() -> None:
+    mirrored = np.diag([-1.0, 1.0, 1.0, 1.0]) @ SPACING
+    label = _image(np.zeros((1, 6, 5, 4)), name="l.nii", affine=mirrored)
+    with pytest.raises(InputError, match=r"lie apart by up to 5 mm\. Resample the label to the image") as caught:
+        _check_label(label, _image(np.zeros((1, 6, 5, 4))))
+    assert "image's affine" not in str(caught.value)

@@ -214,11 +214,11 @@ def test_other_dicom_objects(series, label_map, phantom, tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.full((24, 20, 9), 0.5, dtype=np.float32), "whole numbers, got fractions"),
-        (np.full((24, 20, 9), np.nan, dtype=np.float32), "whole numbers, got fractions"),
+        (np.full((24, 20, 9), 0.5, dtype=np.float32), "whole numbers, got 0.5"),
+        (np.full((24, 20, 9), np.nan, dtype=np.float32), "whole numbers, got nan"),
         (np.full((24, 20, 9), -1, dtype=np.int16), "from 0 to 255, got -1 to -1"),
         (np.full((24, 20, 9), 256, dtype=np.int16), "from 0 to 255, got 256 to 256"),
-        (np.zeros((24, 20, 9, 2), dtype=np.uint8), "is not a volume"),
+        (np.zeros((24, 20, 9, 2), dtype=np.uint8), "expected one value per voxel"),
         (np.zeros((24, 20, 9), dtype=np.uint8), r"label map is empty\. Say with --labels"),
     ],
 )

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import highdicom
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from label_folders import evaluate_in, metric_rows, save_labels
 from pydicom.uid import generate_uid
 
 from pipeline.data.phantoms import Phantom, make_phantom, write_phantom_dicom
 from pipeline.dicom import Segment, write_segmentation
+from pipeline.errors import InputError
+from pipeline.workflows.convert import convert
 
 CATEGORY = ("91723000", "SCT", "Anatomical Structure")
 SEGMENTS = [
@@ -84,10 +89,148 @@ def test_dicom_seg_against_nifti(dicom: tuple[Phantom, Path], tmp_path: Path) ->
     assert table.cases["a"].tolist() == [0.0, 0.0]
 
 
-def test_segments_of_other_names_are_refused(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
+def _renamed(*names: str) -> list[Segment]:
+    return [dataclasses.replace(one, name=name) for one, name in zip(SEGMENTS, names, strict=True)]
+
+
+def test_segments_pair_by_name_and_other_values_are_said(
+    dicom: tuple[Phantom, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The voxels of each name are scored, whatever its number; that the numbers differ is said."""
     phantom, _ = dicom
-    swapped = [dataclasses.replace(one, name=other.name) for one, other in zip(SEGMENTS, SEGMENTS[::-1], strict=True)]
+    folders = tmp_path / "predictions", tmp_path / "references"
+    swapped = _renamed("Cyst", " kidney")
+    _seg(phantom.labels, dicom, folders[1] / "same.dcm")
+    _seg(np.array([0, 2, 1], np.uint8)[phantom.labels], dicom, folders[0] / "same.dcm", swapped)
+    _seg(phantom.labels, dicom, folders[1] / "other.dcm")
+    _seg(phantom.labels, dicom, folders[0] / "other.dcm", swapped)
+    table, failures, output = evaluate_in(folders)
+    assert (failures, table.labels) == ({}, {1: "Kidney", 2: "Cyst"})
+    assert (table.cases["same"].tolist(), table.cases["other"].tolist()) == ([1, 1], [0, 0])
+    said = "'Cyst' has the value 1, not 2 as elsewhere: labels paired by name"
+    assert metric_rows(output)["other", "Cyst"]["note"] == said
+    assert caplog.text.count(said) == 2
+
+
+@pytest.mark.parametrize("described", [True, False], ids=["own", "foreign"])
+def test_gapped_labels_meet_a_label_map(dicom: tuple[Phantom, Path], tmp_path: Path, described: bool) -> None:
+    """Labels 1 and 5 are segments 1 and 2; where their values are not told, they are not guessed."""
+    phantom, _ = dicom
+    labels = np.array([0, 1, 5], np.uint8)[phantom.labels]
+    folders = tmp_path / "predictions", tmp_path / "references"
+    gapped = [SEGMENTS[0], dataclasses.replace(SEGMENTS[1], value=5)]
+    save_labels(labels, folders[1] / "a.nii.gz", phantom.affine)
+    path = _seg(labels, dicom, folders[0] / "a.dcm", gapped)
+    assert [item.SegmentNumber for item in pydicom.dcmread(path).SegmentSequence] == [1, 2]
+    if not described:
+        _undescribed(path)
+    table, failures, _ = evaluate_in(folders)
+    if described:
+        assert (failures, table.labels, table.cases["a"].tolist()) == ({}, {1: "Kidney", 5: "Cyst"}, [1, 1])
+    else:
+        assert "do not tell their label values (expected the values 1, 5, got 1, 2). Tell by --labels" in failures["a"]
+    for content in ('{"1": "kidney", "5": "cyst"}', '{"labels": {"background": 0, "Cyst": 5, "KIDNEY": 1}}'):
+        (tmp_path / "labels.json").write_text(content)
+        table, failures, _ = evaluate_in(folders, labels=tmp_path / "labels.json")
+        assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
+
+
+def _undescribed(path: Path) -> Path:
+    seg = pydicom.dcmread(path)
+    for item in seg.SegmentSequence:
+        del item.SegmentDescription
+    seg.save_as(path)
+    return path
+
+
+def test_numbers_that_are_all_the_values_there_are_are_taken_with_a_word(
+    dicom: tuple[Phantom, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    phantom, _ = dicom
+    save_labels(phantom.labels, tmp_path / "references" / "a.nii.gz", phantom.affine)
+    _undescribed(_seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm"))
+    table, failures, output = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
+    assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
+    said = "segments do not tell their label values: labels paired by segment number"
+    assert metric_rows(output)["a", "Kidney"]["note"] == said
+    assert f"a.dcm: {said}" in caplog.text
+
+
+def test_segments_of_other_programs_pair_by_name_or_code(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
+    """Numbers in another order; one name is spelled in another way, and its code is the same."""
+    phantom, _ = dicom
+    codes = ("64033007", "SCT", "Kidney"), ("103552005", "SCT", "Cyst")
+    ours = [dataclasses.replace(one, property_type=code) for one, code in zip(SEGMENTS, codes, strict=True)]
+    theirs = [
+        dataclasses.replace(ours[1], value=1, name="CYST"),
+        dataclasses.replace(ours[0], value=2, name="Ren dexter"),
+    ]
+    folders = tmp_path / "predictions", tmp_path / "references"
+    _undescribed(_seg(phantom.labels, dicom, folders[1] / "a.dcm", ours))
+    _undescribed(_seg(np.array([0, 2, 1], np.uint8)[phantom.labels], dicom, folders[0] / "a.dcm", theirs))
+    table, failures, _ = evaluate_in(folders)
+    assert (failures, table.labels, table.cases["a"].tolist()) == ({}, {1: "Kidney", 2: "Cyst"}, [1, 1])
+    concept = {"value": "64033007", "meaning": "Kidney"}
+    entries = [{"value": 3, "name": "Niere", "type": concept}, {"value": 8, "name": "cyst"}]
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    table, failures, _ = evaluate_in(folders, labels=tmp_path / "labels.json")
+    assert (failures, table.labels, table.cases["a"].tolist()) == ({}, {3: "Niere", 8: "cyst"}, [1, 1])
+
+
+def test_a_name_that_is_not_scored_is_refused(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
+    phantom, _ = dicom
     _seg(phantom.labels, dicom, tmp_path / "references" / "a.dcm")
-    _seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm", swapped)
-    _, failures, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
-    assert "calls label 1 Cyst (expected Kidney, as its reference)" in failures["a"]
+    _seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm", _renamed("Kidney", "Zyste"))
+    (tmp_path / "labels.json").write_text('{"1": "Kidney", "2": "Cyst"}')
+    _, failures, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"), labels=tmp_path / "labels.json")
+    assert "its label 2 'Zyste' is none of those that are scored (expected Kidney, Cyst)" in failures["a"]
+
+
+def test_names_that_contradict_values_where_only_some_files_have_names(
+    dicom: tuple[Phantom, Path], tmp_path: Path
+) -> None:
+    phantom, _ = dicom
+    folders = tmp_path / "predictions", tmp_path / "references"
+    for case, names in (("a", ("Kidney", "Cyst")), ("b", ("Cyst", "Kidney"))):
+        _undescribed(_seg(phantom.labels, dicom, folders[0] / f"{case}.dcm", _renamed(*names)))
+        save_labels(phantom.labels, folders[1] / f"{case}.nii.gz", phantom.affine)
+    with pytest.raises(InputError, match="names and values of labels differ between the files"):
+        evaluate_in(folders)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_a_grid_that_runs_the_other_way_is_the_same(
+    dicom: tuple[Phantom, Path], tmp_path: Path, axes: tuple[int, ...]
+) -> None:
+    """SimpleITK stores the prediction with its axes exchanged and reversed, in the same place."""
+    phantom, _ = dicom
+    save_labels(phantom.labels, tmp_path / "references" / "a.nii.gz", phantom.affine)
+    image = SimpleITK.ReadImage(str(tmp_path / "references" / "a.nii.gz"))
+    turned = SimpleITK.PermuteAxes(SimpleITK.Flip(image, [True, False, True]), axes)
+    (tmp_path / "predictions").mkdir()
+    SimpleITK.WriteImage(turned, str(tmp_path / "predictions" / "a.mha"))
+    table, failures, output = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
+    assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
+    assert metric_rows(output)["a", "label 1"]["note"] == ""
+    # Mirrored in the body, not in the file alone: the same header over reversed voxels lies elsewhere.
+    mirrored = SimpleITK.GetImageFromArray(SimpleITK.GetArrayFromImage(image)[:, :, ::-1])
+    mirrored.CopyInformation(image)
+    SimpleITK.WriteImage(mirrored, str(tmp_path / "predictions" / "a.mha"))
+    table, _, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
+    assert table.cases["a"].max() < 0.9
+
+
+def test_a_segmentation_on_the_grid_of_its_series(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
+    """What ``convert --reference`` stores the other way round than the case's own label map."""
+    phantom, study = dicom
+    upwards = phantom.labels[:, :, ::-1]
+    affine = phantom.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, upwards.shape[2] - 1], [0, 0, 0, 1.0]])
+    reference = save_labels(upwards, tmp_path / "references" / "a.nii.gz", affine)
+    seg = convert(reference, tmp_path / "seg.dcm", reference=study)[0]
+    (tmp_path / "predictions").mkdir()
+    convert(seg, tmp_path / "predictions" / "a.nii.gz", reference=study)
+    made = nib.load(tmp_path / "predictions" / "a.nii.gz")
+    assert made.affine[2, 2] * affine[2, 2] < 0
+    (tmp_path / "predictions" / "a_labels.json").unlink()
+    table, failures, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
+    assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])

@@ -13,6 +13,7 @@ from highdicom.seg import segread
 from pipeline.dicom.elements import text
 from pipeline.dicom.labels.grid import check_frame_of_reference, find_names, overlay, reading
 from pipeline.dicom.reading.geometry import DRIFT_TOLERANCE, JITTER_MM
+from pipeline.dicom.segment import value_of_words
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.dicom.labels.grid import Bools, Floats, Grid, LabelNames, Labels
 
-__all__ = ["Frame", "check_numbers", "frames_of", "held_pixels", "read_segments"]
+__all__ = ["Frame", "check_numbers", "frames_of", "held_pixels", "label_values", "read_segments"]
 
 Indices: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.intp]]"
 
@@ -57,7 +58,7 @@ def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, gri
     Args:
         path: a SEG file: BINARY, FRACTIONAL (see :data:`FRACTION`) or LABELMAP (PS3.3 C.8.20.2).
         names: for each label value the segments, by label in any case or by the code of their property type. With
-            None, each segment has its number for a label.
+            None, each segment has the label value that it was made of, or its number where the file does not tell.
         grid: of the image.
 
     Returns:
@@ -74,7 +75,9 @@ def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, gri
         segments = [item for item in seg.SegmentSequence if item.SegmentNumber != 0]  # 0 is a label map's background
         found: dict[int, tuple[int, ...]]
         if names is None:
-            found = {int(item.SegmentNumber): (index,) for index, item in enumerate(segments)}
+            numbers = [int(item.SegmentNumber) for item in segments]
+            values = label_values(seg, segments) or dict(zip(numbers, numbers, strict=True))
+            found = {values[number]: (index,) for index, number in enumerate(numbers)}
             check_numbers(found, path)
         else:
             found = find_names(names, [_answers(item) for item in segments], what="segment", where=path)
@@ -93,6 +96,19 @@ def _answers(segment: Dataset) -> list[str]:
     """Return what a segment answers to: its label, and the code of its property type."""
     codes = segment.get("SegmentedPropertyTypeCodeSequence") or ()
     return [str(segment.get("SegmentLabel") or ""), *(str(code.get("CodeValue") or "") for code in codes)]
+
+
+def label_values(seg: Any, segments: Sequence[Dataset]) -> dict[int, int] | None:
+    """Return the label value that each segment was made of, by its number; None where the file does not tell.
+
+    A label map has them for numbers. A binary segmentation may tell them in words, all of them and each once.
+    """
+    numbers = [int(item.SegmentNumber) for item in segments]
+    if seg.SegmentationType == "LABELMAP":
+        return dict(zip(numbers, numbers, strict=True))
+    told = [value_of_words(str(item.get("SegmentDescription") or "")) for item in segments]
+    values = [value for value in told if value is not None]
+    return dict(zip(numbers, values, strict=True)) if len(set(values)) == len(numbers) else None
 
 
 def check_numbers(numbers: Iterable[int], path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +11,8 @@ from highdicom.seg import segread
 
 from pipeline.dicom.elements import first_item, number, text
 from pipeline.dicom.labels.grid import Grid, overlay, reading
-from pipeline.dicom.labels.segments import check_numbers, frames_of, held_pixels
+from pipeline.dicom.labels.label_map import LabelMap
+from pipeline.dicom.labels.segments import check_numbers, frames_of, held_pixels, label_values
 from pipeline.dicom.reading.geometry import DRIFT_TOLERANCE, JITTER_MM
 from pipeline.dicom.segment import Code, Segment
 from pipeline.errors import InputError
@@ -20,14 +20,14 @@ from pipeline.space import swap_lps_ras
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydicom.dataset import Dataset
 
     from pipeline.dicom.labels.grid import Bools, Floats
     from pipeline.dicom.labels.segments import Frame
 
-__all__ = ["LabelVolume", "read_segment_descriptions", "read_segmentation"]
+__all__ = ["read_segment_descriptions", "read_segmentation"]
 
 LabelArray: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]"
 Indices: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.intp]]"
@@ -40,29 +40,18 @@ _DIRECTION_TOLERANCE = 1e-4
 _CURE = "Give the image that it was made from with --reference"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LabelVolume:
-    """A label map with its place and its meaning.
+def read_segmentation(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a SEG file on the grid that its own frames make.
 
-    ``labels`` are uint8, or uint16 where a segment's number is above 255, with axes (i, j, k) = (column, row, slice);
-    ``affine`` is 4x4, voxel to RAS mm. ``segments`` tell what each value means.
-    """
-
-    labels: LabelArray
-    affine: Floats
-    segments: tuple[Segment, ...]
-    frame_of_reference_uid: str = ""
-
-
-def read_segmentation(path: str | os.PathLike[str]) -> LabelVolume:
-    """Read a SEG file on the grid that its own frames make: the label values are the segment numbers.
-
-    The slices are in the order in which :class:`pipeline.dicom.DicomSeriesReader` gives an image. Frames between the
-    first and the last one that are not stored are empty. Where segments overlap the one with the higher number wins,
-    and the log tells.
+    The label values are those that the segments were made of, or else their numbers. The slices are in the order in
+    which :class:`pipeline.dicom.DicomSeriesReader` gives an image. Frames between the first and the last one that are
+    not stored are empty. Where segments overlap the one with the higher number wins, and the log tells.
 
     Args:
         path: BINARY, FRACTIONAL (held from one half of the maximum on) or LABELMAP (PS3.3 C.8.20.2).
+
+    Returns:
+        uint8, or uint16 where a value is above 255, with axes (i, j, k) = (column, row, slice).
 
     Raises:
         InputError: the file cannot be read, or its frames are not the slices of one evenly spaced volume.
@@ -74,23 +63,31 @@ def read_segmentation(path: str | os.PathLike[str]) -> LabelVolume:
         frames = frames_of(seg, path)
         grid, planes = _grid(frames, seg, path)
         read = _label_map if seg.SegmentationType == "LABELMAP" else _overlaid
-        return LabelVolume(
-            labels=read(seg, frames, planes, grid, path),
+        values = label_values(seg, items)
+        return LabelMap(
+            labels=_renumbered(read(seg, frames, planes, grid, path), values or {}),
             affine=grid.affine,
-            segments=tuple(_segment(item) for item in items),
+            segments=_segments(items, values),
+            partial=True,
+            numbered=values is None,
             frame_of_reference_uid=grid.frame_of_reference_uid,
         )
 
 
-def read_segment_descriptions(path: str | os.PathLike[str]) -> tuple[Segment, ...]:
-    """Return what the segments of a SEG file mean, by their number; its background is left out.
+def read_segment_descriptions(path: str | os.PathLike[str]) -> tuple[tuple[Segment, ...], bool]:
+    """Return what the segments of a SEG file mean, and whether their values are but their numbers.
+
+    The values are those of :func:`read_segmentation`; the background is left out.
 
     Raises:
         InputError: the file cannot be read.
     """
     path = Path(path)
     with reading(path):
-        return tuple(_segment(item) for item in _foreground(segread(path)))
+        seg = segread(path)
+        items = _foreground(seg)
+        values = label_values(seg, items)
+        return _segments(items, values), values is None
 
 
 def _foreground(seg: Any) -> list[Dataset]:
@@ -100,8 +97,26 @@ def _foreground(seg: Any) -> list[Dataset]:
     return sorted(kept, key=lambda item: int(item.SegmentNumber))
 
 
-def _segment(item: Dataset) -> Segment:
-    value = int(item.SegmentNumber)
+def _segments(items: Sequence[Dataset], values: Mapping[int, int] | None) -> tuple[Segment, ...]:
+    numbers = [int(item.SegmentNumber) for item in items]
+    return tuple(
+        _segment(item, (values or {}).get(number, number)) for item, number in zip(items, numbers, strict=True)
+    )
+
+
+def _renumbered(labels: LabelArray, values: Mapping[int, int]) -> LabelArray:
+    """Return the label values in place of the segments' numbers."""
+    if all(number == value for number, value in values.items()):
+        return labels
+    largest = max(values.values())
+    table = np.zeros(int(max(values)) + 1, dtype=np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16)
+    for segment, value in values.items():
+        table[segment] = value
+    renumbered: LabelArray = table[labels]
+    return renumbered
+
+
+def _segment(item: Dataset, value: int) -> Segment:
     types = first_item(item, "SegmentedPropertyTypeCodeSequence")
     modified = types is not None and "SegmentedPropertyTypeModifierCodeSequence" in types
     color = item.get("RecommendedDisplayCIELabValue")

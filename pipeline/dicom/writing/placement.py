@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from pipeline.dicom.labels.lattice import Turn
 from pipeline.dicom.reading.series import choose, scan
 from pipeline.errors import InputError
 
@@ -79,35 +79,17 @@ def place(labels: Labels, *, affine: Floats, shape: tuple[int, int, int], source
     """
     if labels.ndim != 3 or 0 in labels.shape:  # noqa: PLR2004
         raise InputError("the labels are not a volume", expected="three axes", got=f"shape {labels.shape}")
-    matrix = np.asarray(np.linalg.solve(source_affine, affine), dtype=np.float64)
-    whole, start = _snapped(matrix, labels.shape)
-    axes = np.abs(whole).argmax(axis=1)  # along which axis of the labels each axis of the source images runs
-    turned = labels.transpose(axes)
-    signs = whole[np.arange(3), axes]
-    turned = turned[tuple(slice(None, None, sign) for sign in signs)]
-    first = start + np.where(signs < 0, 1 - np.array(turned.shape), 0)
-    return _into(turned, first, shape)
-
-
-def _snapped(matrix: Floats, shape: Sequence[int]) -> tuple[Indices, Indices]:
-    """Return the signed permutation (3, 3) and the offset (3,) in whole voxels nearest to a map between voxels."""
-    whole: Indices = np.rint(matrix[:3, :3]).astype(np.intp)
-    # A map of a single slice would agree at its corners whatever it says about the third axis.
-    corners = np.array(list(itertools.product(*((0, max(size - 1, 1)) for size in shape))), dtype=np.float64)
-    is_turn = (np.abs(whole).sum(axis=0) == 1).all() and (np.abs(whole).sum(axis=1) == 1).all()
-    exact = corners @ matrix[:3, :3].T + matrix[:3, 3]
-    # Where no turn is near, the misfit of the axes as they are tells how far off it is.
-    nearest = corners @ (whole if is_turn else np.eye(3)).T
-    start: Indices = np.rint((exact - nearest).mean(axis=0)).astype(np.intp)
-    away = float(np.abs(exact - nearest - start).max())
-    if not is_turn or not away <= PLACE_TOLERANCE_VOXEL:
+    between = np.asarray(np.linalg.solve(source_affine, affine), dtype=np.float64)
+    turn = Turn.nearest(between, labels.shape)
+    away = float(np.abs(turn.away).max())
+    if not turn.found or not away <= PLACE_TOLERANCE_VOXEL:
         raise InputError(
             "the labels do not lie on the source images",
             expected=f"corners within {PLACE_TOLERANCE_VOXEL:g} voxel",
             got=f"{away:.3g} voxel{'s' if away > 1 else ''} off",
             cure=_CURE,
         )
-    return whole, start
+    return _into(turn.of(labels), turn.first(labels.shape), shape)
 
 
 def _into(labels: Labels, first: Indices, shape: tuple[int, int, int]) -> Labels:

@@ -16,7 +16,7 @@ from scipy.ndimage import find_objects
 
 import pipeline
 from pipeline.dicom.elements import READ_ERRORS
-from pipeline.dicom.segment import Algorithm
+from pipeline.dicom.segment import Algorithm, value_in_words
 from pipeline.dicom.writing.contours import slice_contours
 from pipeline.dicom.writing.derived import (
     ANATOMICAL_STRUCTURES,
@@ -184,6 +184,7 @@ def _add_rois(dataset: Dataset, labels: Labels, stack: Stack, segments: Sequence
         voxels = 0 if box is None else int(np.count_nonzero(labels[box] == segment.value))
         roi = Dataset()
         roi.ROINumber, roi.ROIName = segment.value, segment.name
+        roi.ROIDescription = value_in_words(segment.value)  # the numbers of ROIs are anything elsewhere
         roi.ReferencedFrameOfReferenceUID = dataset.FrameOfReferenceUID
         roi.ROIVolume = f"{voxels * ml:.9g}"  # cm3
         roi.ROIGenerationAlgorithm = "AUTOMATIC"

@@ -16,7 +16,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 import pipeline
 from pipeline.dicom.elements import READ_ERRORS
-from pipeline.dicom.segment import Algorithm, Segment
+from pipeline.dicom.segment import Algorithm, Segment, value_in_words
 from pipeline.dicom.writing.derived import labels_on_slices
 from pipeline.dicom.writing.source_images import refer_to_frames, source_images
 from pipeline.errors import InputError
@@ -58,8 +58,9 @@ def write_segmentation(
     """Write labels as a DICOM SEG on the frames of their source images.
 
     Every segment is described and every frame is written, empty or not. A binary segmentation has a frame per segment
-    and slice, and numbers the segments in their order; a label map segmentation (Sup 243) has a frame per slice, and
-    its segment numbers are the label values. The file appears whole or not at all.
+    and slice, numbers the segments in their order, and tells their label values in their descriptions, see
+    :func:`pipeline.dicom.segment.value_in_words`; a label map segmentation (Sup 243) has a frame per slice, and its
+    segment numbers are the label values. The file appears whole or not at all.
 
     Args:
         labels: uint8, as :class:`pipeline.dicom.DicomSeriesReader` gives the image, or turned or cut out of its grid.
@@ -96,7 +97,7 @@ def write_segmentation(
             # highdicom takes each plane of an array to lie on the source image of the same index, so that the
             # frames get the very positions of the source.
             numbers[placed.transpose(2, 1, 0)],
-            descriptions=_descriptions(segments, numbers, algorithm or Algorithm()),
+            descriptions=_descriptions(segments, numbers, algorithm or Algorithm(), segmentation_type),
             segmentation_type=segmentation_type.upper(),
             transfer_syntax_uid=syntax if syntax.is_encapsulated else ExplicitVRLittleEndian,
             manufacturer_model_name=(algorithm or Algorithm()).name,
@@ -134,13 +135,19 @@ def _segment_numbers(segments: Sequence[Segment], *, keep: bool) -> Labels:
     return table
 
 
-def _descriptions(segments: Sequence[Segment], numbers: Labels, algorithm: Algorithm) -> list[SegmentDescription]:
+def _descriptions(
+    segments: Sequence[Segment], numbers: Labels, algorithm: Algorithm, segmentation_type: str
+) -> list[SegmentDescription]:
     """Describe the segments, in the order of their numbers."""
     identification = highdicom.AlgorithmIdentificationSequence(
         name=algorithm.name, family=CodedConcept(*algorithm.family), version=algorithm.version
     )
     numbered = sorted(((int(numbers[segment.value]), segment) for segment in segments), key=lambda pair: pair[0])
-    return [_description(number, segment, identification) for number, segment in numbered]
+    described = [_description(number, segment, identification) for number, segment in numbered]
+    if segmentation_type == "binary":
+        for description, (_, segment) in zip(described, numbered, strict=True):
+            description.SegmentDescription = value_in_words(segment.value)
+    return described
 
 
 def _description(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.folders import FolderPairs
+from pipeline.evaluation.pairing import LabelPairing
 from pipeline.evaluation.scores import ScoreTable
 from pipeline.reports.html.gallery import CaseGallery, choose_cases, find_images, folder_cases
 from pipeline.reports.html.learning import find_curves
@@ -60,6 +61,7 @@ def report_folders(
     found: FolderPairs,
     folder: str | Path,
     images: Path | None = None,
+    pairing: LabelPairing | None = None,
     title: str = "Segmentation evaluation",
 ) -> Path | None:
     """Write the page of two scored folders of label maps, which are read again for the cases that are shown.
@@ -69,6 +71,7 @@ def report_folders(
         found: the folders.
         folder: with ``metrics.csv`` and ``summary.json``; gets ``report.html`` and ``plots``.
         images: a folder with the image of each case; without it, outlines are drawn on black.
+        pairing: see :func:`pipeline.reports.html.folder_cases`.
         title: of the page.
 
     Returns:
@@ -80,7 +83,7 @@ def report_folders(
     if not table.cases or not table.labels:
         return None
     chosen = choose_cases(table.measures(), without=table.missing)
-    shown = folder_cases(found, chosen, None if images is None else find_images(images))
+    shown = folder_cases(found, chosen, None if images is None else find_images(images), pairing)
     path = write_report(folder, cases=shown, title=title)
     logger.info("wrote %s", path)
     return path

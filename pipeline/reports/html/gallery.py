@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InputError, one_line
-from pipeline.evaluation.folders import FolderPairs
+from pipeline.evaluation.folders import FolderPairs, on_one_grid
 from pipeline.evaluation.measure_table import MeasureTable
+from pipeline.evaluation.pairing import LabelPairing
 from pipeline.reports.html.volumes import ViewedCase
 from pipeline.sources import CaseReader
 from pipeline.sources.kinds import is_picture, strip_suffix
-from pipeline.sources.label_maps import read_label_map, resample_to
+from pipeline.sources.label_map import read_label_map
 from pipeline.sources.paths import ImagePaths, first_of
 
 __all__ = ["CaseGallery", "case_scores", "choose_cases", "find_images", "folder_cases"]
@@ -120,7 +121,10 @@ def choose_cases(
 
 
 def folder_cases(
-    found: FolderPairs, chosen: Mapping[str, str], images: Mapping[str, ImagePaths] | None = None
+    found: FolderPairs,
+    chosen: Mapping[str, str],
+    images: Mapping[str, ImagePaths] | None = None,
+    pairing: LabelPairing | None = None,
 ) -> Iterator[ViewedCase]:
     """Read the label maps of scored cases again; those that cannot be read are passed over.
 
@@ -128,6 +132,7 @@ def folder_cases(
         found: the folders that were scored.
         chosen: why each is shown, by name, from :func:`choose_cases`.
         images: the image of each case, from :func:`find_images`.
+        pairing: of the labels of the folders; when absent, by their values.
     """
     for name, kind in chosen.items():
         prediction, reference = found.pairs.get(name, (None, None))
@@ -135,9 +140,9 @@ def folder_cases(
             continue
         try:
             given, wanted = read_label_map(prediction), read_label_map(reference)
-            if wanted.difference(given) is not None:
-                wanted = wanted.covering(given)
-                given = resample_to(given, wanted)
+            if pairing is not None:
+                given, wanted = pairing.onto(given, prediction)[0], pairing.onto(wanted, reference)[0]
+            given, wanted, _ = on_one_grid(given, wanted, prediction, resample=True)
         except InputError as error:
             logger.warning("%s: not shown in the report: %s", name, error)
             continue
