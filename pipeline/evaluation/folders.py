@@ -112,8 +112,8 @@ def _labels_of(path: Path) -> FileLabels | None:
 def score_folders(
     table: ScoreTable,
     found: FolderPairs,
-    pairing: LabelPairing,
     *,
+    pairing: LabelPairing | None = None,
     resample: bool = False,
     patients: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -125,13 +125,14 @@ def score_folders(
     Args:
         table: takes the scores.
         found: from :func:`match_folders`.
-        pairing: of the labels of the table.
+        pairing: of the labels of the files with those of the table; by the names of the table when absent.
         resample: bring predictions to their references' grids instead of refusing another one.
         patients: the patient of each case; the case itself where it has none.
 
     Returns:
         The reason for each case that failed, in one line with both files.
     """
+    pairing = pairing or LabelPairing(table.labels)
     zero, unscored = dict[str, str](), dict[str, str]()
     for name, (prediction, reference) in found.pairs.items():
         beside = f" (reference {reference}, prediction {prediction or 'none'})"

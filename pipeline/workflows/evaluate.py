@@ -170,7 +170,7 @@ def evaluate_folders(
     tolerances = read_tolerances(tolerance or ["1"], names)
     table = ScoreTable(names, tolerance_mm=tolerances, definition=surface or "voxel")
     patients = chosen.patients if chosen is not None else {}
-    failures = score_folders(table, found, pairing, resample=resample, patients=patients)
+    failures = score_folders(table, found, pairing=pairing, resample=resample, patients=patients)
     about = {
         **provenance(),
         "predictions": str(predictions),
