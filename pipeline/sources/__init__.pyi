@@ -1,7 +1,7 @@
 from .image import Options, SourceImage, open_image
 from .label_map import LabelMap, read_label_map, resample_to
 from .label_table import Code, Label, read_label_table, segment_arguments, write_label_table
-from .nifti import write_label_map, write_nifti
+from .nifti import write_nifti
 from .pictures import PictureReader
 from .reader import CaseReader
 from .survey import Survey, survey
@@ -21,7 +21,6 @@ __all__ = [
     "resample_to",
     "segment_arguments",
     "survey",
-    "write_label_map",
     "write_label_table",
     "write_nifti",
 ]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from monai.data import NibabelReader
 
-__all__ = ["CompactNibabelReader", "compact_tensor"]
+__all__ = ["COMPRESSED", "CompactNibabelReader", "compact_tensor"]
 
 _SMALL = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
 _RANGE = np.iinfo(np.int16)
-_COMPRESSED = (".gz", ".bz2", ".zst", ".mgz")
+COMPRESSED = (".gz", ".bz2", ".zst", ".mgz")
 _SLICES_BYTES = 32 * 2**20  # of a file that are converted at a time
 
 
@@ -30,7 +30,7 @@ class CompactNibabelReader(NibabelReader):  # type: ignore[misc]
         slope, intercept = (float(getattr(proxy, name, default)) for name, default in (("slope", 1), ("inter", 0)))
         stored = np.dtype(img.get_data_dtype())
         if slope == 1 and intercept == 0 and stored in _SMALL and stored.isnative:
-            if not str(filename).lower().endswith(_COMPRESSED):
+            if not str(filename).lower().endswith(COMPRESSED):
                 return np.asanyarray(proxy)  # a map of the file
             return _converted(img, stored)
         if stored.kind in "iu" and stored.itemsize <= _SMALL[-1].itemsize and slope == 1 and intercept.is_integer():

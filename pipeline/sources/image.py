@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InputError, one_line
+from pipeline.memory import check_fits
 from pipeline.sources.kinds import describe, dicom_pictures, is_dicom, is_label_object, is_picture
 from pipeline.sources.paths import ImagePaths, channels_of, paths_of
 
@@ -108,6 +109,7 @@ def read_voxels(image: SourceImage, *, where: Path) -> tuple[Any, dict[str, Any]
         InputError: the image cannot be read, or its voxels are no real numbers.
     """
     try:
+        check_fits((*image.size, image.channels), image.voxel_bytes, where=where)
         array, meta = image.load()
     except InputError:
         raise

@@ -82,8 +82,17 @@ def kind_of(path: Path) -> Kind | None:
     Returns:
         The kind; ``None`` for other files, for folders, and for what is no file, such as a FIFO, which is not opened.
     """
+    path = _header_of(path)
     signature = signature_of(path)
     return None if signature is None else _kind(str(path), signature)
+
+
+def _header_of(path: Path) -> Path:
+    """The header of a pair of files that is named by its data; else the path itself."""
+    if path.suffix.lower() != ".img":
+        return path
+    headers = (path.with_suffix(suffix) for suffix in (".hdr", ".HDR"))
+    return next((header for header in headers if header.is_file()), path)
 
 
 def signature_of(path: Path) -> _Signature | None:
@@ -148,7 +157,7 @@ def _inflated(head: bytes) -> bytes:
 
 def strip_suffix(name: str) -> str:
     """A file's name without its image suffix: ``case_1.nii.gz`` is ``case_1``."""
-    for suffix in (*IMAGE_SUFFIXES, ".dcm"):
+    for suffix in (*IMAGE_SUFFIXES, ".img", ".dcm"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name

@@ -11,6 +11,7 @@ import pydicom
 from PIL import Image
 
 from pipeline.sources.image import SourceImage
+from pipeline.sources.integrity import check_png
 from pipeline.sources.kinds import is_dicom, kind_of
 
 __all__ = ["Picture"]
@@ -61,5 +62,8 @@ class Picture(SourceImage):
         from pipeline.sources.pictures import PictureReader
 
         options = self.options
+        for file in self.files:
+            if kind_of(file) == "PNG":
+                check_png(file)
         reader = PictureReader(channels=options.channels, label=options.label, colors=options.colors)
         return reader.get_data(self.files)

@@ -10,10 +10,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from monai.utils import MetaKeys
+from nibabel.openers import ImageOpener
 
 from pipeline.errors import InputError
+from pipeline.sources.compact import COMPRESSED
 from pipeline.sources.image import Options, SourceImage
+from pipeline.sources.integrity import read_to_the_end
+from pipeline.sources.itk_header import check_meta_image, check_nrrd
 from pipeline.sources.kinds import kind_of
+from pipeline.sources.nifti_header import affine_mm, check_header
 from pipeline.space import swap_lps_ras
 
 __all__ = ["ItkVolume", "NibabelVolume", "open_volume"]
@@ -21,7 +27,6 @@ __all__ = ["ItkVolume", "NibabelVolume", "open_volume"]
 _BY_NIBABEL = ("NIfTI", "Analyze", "MGH")
 _VOLUME, _VECTORS = 3, 5
 _SHORT_BYTES = 2
-_AFFINE_TOLERANCE_MM = 1e-3
 
 
 def open_volume(files: Sequence[Path], options: Options) -> SourceImage:
@@ -35,6 +40,12 @@ class NibabelVolume(SourceImage):
 
     @cached_property
     def _header(self) -> Any:
+        if self.kind == "Analyze":
+            raise InputError(
+                "Analyze 7.5 does not store how the image lies, so that left and right cannot be told",
+                where=self.files[0],
+                cure="Export it as NIfTI with the program that made it",
+            )
         return nib.load(self.files[0])
 
     @property
@@ -50,7 +61,7 @@ class NibabelVolume(SourceImage):
     @property
     def affine(self) -> npt.NDArray[np.float64]:
         """Voxel indices to RAS mm, shape (4, 4)."""
-        return np.asarray(self._header.affine, dtype=np.float64)
+        return affine_mm(self._header) if self.kind == "NIfTI" else np.asarray(self._header.affine, dtype=np.float64)
 
     @property
     def channels(self) -> int:
@@ -70,10 +81,14 @@ class NibabelVolume(SourceImage):
 
         from pipeline.sources.compact import CompactNibabelReader
 
-        reader = CompactNibabelReader(keep_file_open=True) if self.options.compact else NibabelReader()
-        array, meta = reader.get_data(reader.read(_names(self.files)))
-        if self.kind != "MGH":
-            _check_geometry(self.files[0], self._header, np.asarray(meta["affine"], dtype=float))
+        if self.kind == "NIfTI":
+            check_header(self._header)
+        reader = (CompactNibabelReader if self.options.compact else NibabelReader)(keep_file_open=True)
+        opened = reader.read(_names(self.files))
+        array, meta = reader.get_data(opened)
+        for image in opened if isinstance(opened, list) else [opened]:
+            _check_end(image)
+        meta.update(dict.fromkeys((MetaKeys.AFFINE.value, MetaKeys.ORIGINAL_AFFINE.value), self.affine))
         if array.ndim == _VECTORS and array.shape[_VOLUME] == 1:  # of NIfTI's vectors the fourth axis is time
             array = array[..., 0, :]
         return array, meta
@@ -86,9 +101,10 @@ class ItkVolume(SourceImage):
     def _header(self) -> Any:
         import itk  # large, and few inputs need it
 
+        self._check(voxels=False)
         io = itk.ImageIOFactory.CreateImageIO(str(self.files[0]), itk.CommonEnums.IOFileMode_ReadMode)
         if io is None:
-            raise InputError("is of no known format", where=self.files[0])
+            raise InputError("cannot be read: it is of no known format", where=self.files[0])
         io.SetFileName(str(self.files[0]))
         io.ReadImageInformation()
         return io
@@ -125,10 +141,17 @@ class ItkVolume(SourceImage):
         import itk
         from monai.data import ITKReader
 
+        self._check(voxels=True)
         # ITK wraps few types of vectors of a fixed length.
         reader = ITKReader(pixel_type=itk.VariableLengthVector[itk.F]) if self._of_vectors() else ITKReader()
         array, meta = reader.get_data(reader.read(_names(self.files)))
         return array, meta
+
+    def _check(self, *, voxels: bool) -> None:
+        for file in self.files:
+            check = _CHECKS.get(str(kind_of(file)))
+            if check is not None:
+                check(file, voxels=voxels)
 
     def _of_vectors(self) -> bool:
         try:
@@ -141,19 +164,22 @@ class ItkVolume(SourceImage):
         return int(self._header.GetNumberOfDimensions())
 
 
+_CHECKS = {"NRRD": check_nrrd, "MetaImage": check_meta_image}
+
+
 def _names(files: Sequence[Path]) -> str | list[str]:
     names = [str(file) for file in files]
     return names if len(names) > 1 else names[0]
 
 
-def _check_geometry(path: Path, header: Any, affine: npt.NDArray[np.float64]) -> None:
-    """Refuse a header that says two things: MONAI takes the qform where the sform contradicts the voxel size."""
-    stated = header.affine
-    if not np.allclose(stated, affine, atol=_AFFINE_TOLERANCE_MM, equal_nan=True):
-        raise InputError(
-            "sform and qform disagree about the voxel size",
-            where=path,
-            expected=f"{np.linalg.norm(affine[:3, :3], axis=0).round(4).tolist()} mm, as the qform says",
-            got=f"{np.linalg.norm(stated[:3, :3], axis=0).round(4).tolist()} mm from the sform",
-            cure="Rewrite the header so that both agree",
-        )
+def _check_end(image: Any) -> None:
+    """Read a compressed file to its end, where its checksum stands."""
+    path = Path(image.get_filename())
+    if not image.file_map["image"].filename.lower().endswith(COMPRESSED):
+        return
+    opener = getattr(image.dataobj, "_opener", None)  # stands behind the last voxel
+    if opener is not None:
+        read_to_the_end(opener, where=path)
+    else:
+        with ImageOpener(image.file_map["image"].filename) as stream:
+            read_to_the_end(stream, where=path)

@@ -14,7 +14,7 @@ from pipeline.data.mapped import MappedVolume
 from pipeline.dicom import Algorithm, Segment
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_picture
-from pipeline.sources.nifti import nifti_image, write_label_map
+from pipeline.sources.nifti import nifti_image, write_nifti
 from pipeline.sources.paths import paths_of
 from pipeline.transforms.checks import source_of
 from pipeline.transforms.picture_masks import label_colors, write_index_png, write_overlay_png
@@ -128,7 +128,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
             as_nifti(volume, blank.header)
         if dicom_files:  # first, because it checks the grid once more
             self._write_dicom(labels, affine, dicom_files, dicom, series=image.meta.get("dicom_series"))
-        write_label_map(labels, affine, nifti, like=source)
+        write_nifti(labels, affine, nifti, like=source)
         for one, target in probabilities.items():
             _rename(maps[one].path, target)
 
