@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 
-__all__ = ["CasesFailed", "InputError", "failure_list", "find_input_error", "is_shortage", "one_line"]
+__all__ = ["CasesFailed", "InputError", "failure_list", "find_input_error", "is_shortage", "one_line", "shown"]
 
 # How torch's allocators (Linux, Windows, CUDA) and oneDNN say that there is no memory, in a RuntimeError.
 _SHORTAGE = ("can't allocate memory", "not enough memory", "could not create a memory", "out of memory")
@@ -33,13 +35,10 @@ class InputError(ValueError):
         got: object = None,
         cure: str | None = None,
     ) -> None:
-        message = what if where is None else f"{where}: {what}"
-        details = [f"{word} {value}" for word, value in (("expected", expected), ("got", got)) if value is not None]
-        if details:
-            message = f"{message} ({', '.join(details)})"
-        if cure is not None:
-            message = f"{message}. {cure}"
-        super().__init__(" ".join(message.split()))
+        place = "" if where is None else f"{shown(where)}: "
+        told = [(word, _told(value)) for word, value in (("expected", expected), ("got", got)) if value is not None]
+        details = f" ({', '.join(f'{word} {value}' for word, value in told)})" if told else ""
+        super().__init__(place + _told(what) + details + ("" if cure is None else f". {_told(cure)}"))
 
 
 class CasesFailed(SystemExit):
@@ -53,14 +52,37 @@ class CasesFailed(SystemExit):
     """
 
     def __init__(self, failures: dict[str, str], *, total: int) -> None:
-        super().__init__(f"{len(failures)} of {total} cases failed: {', '.join(failures)}")
+        super().__init__(f"{len(failures)} of {total} cases failed: {', '.join(map(shown, failures))}")
         self.failures = failures
         self.code = 3
 
 
+def shown(name: object) -> str:
+    """A name or a path in one line, as text can show it.
+
+    Whatever would break the line, turn the direction of the text or cannot be encoded is escaped as in Python.
+    """
+    return "".join(_escaped(one) if _is_unseen(one) else one for one in str(name))
+
+
+def _is_unseen(character: str) -> bool:
+    # U+202A to U+202E and U+2066 to U+2069 turn the direction of what follows.
+    turns = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    return turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _told(value: object) -> str:
+    """A path as it is called, and other text, such as a library's, in one line."""
+    return shown(value) if isinstance(value, PurePath) else " ".join(str(value).split())
+
+
 def failure_list(failures: Mapping[str, str], *, total: int) -> str:
     """The failed cases of a batch, a line each, for standard error."""
-    lines = [f"  {name}: {reason}" for name, reason in failures.items()]
+    lines = [f"  {shown(name)}: {reason}" for name, reason in failures.items()]
     return "\n".join([f"medbundle: {len(failures)} of {total} cases failed:", *lines]) + "\n"
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 
-__all__ = ["clear_leftovers", "into_place", "temporary_path", "whole_file"]
+__all__ = ["LONGEST_NAME_BYTES", "clear_leftovers", "into_place", "temporary_path", "whole_file"]
+
+LONGEST_NAME_BYTES = 255  # in the file systems of today
 
 # A folder may be shared: another machine's processes are unknown here.
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"

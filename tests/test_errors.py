@@ -18,7 +18,9 @@ def test_a_message_says_where_what_expected_got_and_cure() -> None:
 def test_a_message_is_one_line_whatever_its_parts_hold(part: str) -> None:
     error = InputError(part, where=part, expected=part, got=part, cure=part)
     assert len(str(error).splitlines()) == 1
-    assert str(error).replace("a b", "").split() == [":", "(expected", ",", "got", ")."]
+    place, told = str(error).split(": ", 1)
+    assert place == part.encode("unicode_escape").decode()  # a name is not altered
+    assert told.replace("a b", "").split() == ["(expected", ",", "got", ")."]
 
 
 def test_an_input_error_outlives_a_process_boundary() -> None:

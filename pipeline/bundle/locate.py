@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.patches.running_workflow import running_workflow
-from pipeline.sources.given import given_path
+from pipeline.sources.given import exists, given_path
 
 __all__ = ["find_bundle", "running_bundle_root"]
 
@@ -36,12 +36,12 @@ def find_bundle(bundle: str | Path) -> Path:
     """
     path = given_path(bundle)
     places = [path, *(place / str(bundle) for place in (Path("bundles"), *_SHIPPED))]
-    for place in places:
+    for place in filter(exists, places):
         if (place / "plan.yaml").is_file() or (place / "configs").is_dir():
             return place.resolve()
     known = sorted({one.parent.name for place in _SHIPPED for one in place.glob("*/plan.yaml")})
     near = difflib.get_close_matches(path.name, known, n=1)
     cure = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known) or 'none'}"
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         raise InputError("is not a bundle", where=path, expected="a folder with configs/ or plan.yaml", cure=cure)
     raise InputError("no such bundle", where=bundle, expected="a bundle's folder or name", cure=cure)

@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.patches.error_hook import print_input_errors_in_one_line
 from pipeline.patches.freed_memory import keep_freed_memory
 from pipeline.patches.running_workflow import running_workflow
-from pipeline.sources.given import given_path
+from pipeline.sources.given import exists, given_path
 from pipeline.writing import clear_leftovers
 
 __all__ = ["check_run"]
@@ -53,7 +53,7 @@ def check_run(
 
 
 def _check_writable(folder: Path) -> None:
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    existing = next(place for place in (folder, *folder.absolute().parents) if exists(place))
     if not existing.is_dir():
         raise InputError("is not a folder", where=existing, cure="Give another output folder")
     if not os.access(existing, os.W_OK):

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import errno
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from pipeline.cli.parser import parse
-from pipeline.errors import find_input_error
+from pipeline.errors import InputError, find_input_error, shown
 
 __all__ = ["main"]
 
 EXIT_INPUT, EXIT_INTERRUPTED = 1, 130
 
+_OF_USERS = (errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR, errno.EPERM,
+             errno.EROFS)  # fmt: skip
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 1 for unusable input, 3 where some cases failed."""
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):  # names that the terminal cannot show are no reason to end
+            out.reconfigure(errors="backslashreplace")
     try:
         arguments = parse(list(sys.argv[1:] if argv is None else argv))
         command: Callable[[argparse.Namespace], int] = arguments.command
@@ -29,11 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("medbundle: interrupted\n")
         return EXIT_INTERRUPTED
     except Exception as error:
-        known = find_input_error(error)
+        known = find_input_error(error) or _of_the_system(error)
         if known is None:
             raise
         sys.stderr.write(f"medbundle: {known}\n")
         return EXIT_INPUT
+
+
+def _of_the_system(error: Exception) -> InputError | None:
+    """What the system says of a file that the user named, in one line."""
+    if isinstance(error, OSError) and error.errno in _OF_USERS and error.filename is not None:
+        return InputError(str(error.strerror), where=error.filename)
+    return None
 
 
 class _Messages(logging.Handler):
@@ -44,6 +61,9 @@ class _Messages(logging.Handler):
         self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple) and "\n" not in str(record.msg):  # one line, whatever it names
+            record = copy.copy(record)
+            record.args = tuple(shown(one) if isinstance(one, str | Path) else one for one in record.args or ())
         stream = getattr(sys, self.stream)
         stream.write(self.format(record) + "\n")
         stream.flush()  # a log file is read while the training goes on

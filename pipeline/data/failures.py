@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NoReturn
 
 from torch.utils.data import IterableDataset
 
@@ -14,6 +16,7 @@ from pipeline.data.case_threads import CaseThreads
 from pipeline.data.channels import check_case
 from pipeline.data.inputs import Case
 from pipeline.errors import CasesFailed, InputError, failure_list, find_input_error, is_shortage, one_line
+from pipeline.writing import LONGEST_NAME_BYTES
 
 __all__ = ["CaseFailures", "SurvivingCases"]
 
@@ -72,6 +75,8 @@ class SurvivingCases(IterableDataset[Any]):
         transform: loads and preprocesses one case.
         failures: where failed cases are recorded; also told which cases there are.
         case_threads: reads one case ahead; by default each is read when it is asked for.
+        suffix: the longest that is put behind a case's name for the name of a file; a case that has no room for it is
+            not read.
     """
 
     def __init__(
@@ -81,11 +86,13 @@ class SurvivingCases(IterableDataset[Any]):
         transform: Callable[[Case], Any],
         failures: CaseFailures,
         case_threads: CaseThreads | None = None,
+        suffix: str = "",
     ) -> None:
         self.data = data
         self.transform = transform
         self.failures = failures
         self.case_threads = case_threads
+        self.suffix = suffix
         failures.expect([case["name"] for case in data])
 
     def __iter__(self) -> Iterator[Any]:
@@ -99,6 +106,8 @@ class SurvivingCases(IterableDataset[Any]):
 
     def _begin(self, case: Case) -> Callable[[], Any]:
         """Begin to load a case, now where there is a thread for it, or else when it is asked for."""
+        if len(os.fsencode(f"{case['name']}{self.suffix}")) > LONGEST_NAME_BYTES:
+            return partial(_refuse_name, case["name"], self.suffix)
         if self.case_threads is None or "problem" in case:
             return lambda: self._transformed(case)
         return self.case_threads.read(self.transform, dict(case))
@@ -113,3 +122,12 @@ class SurvivingCases(IterableDataset[Any]):
         except Exception as error:  # noqa: BLE001 - whatever it is, the other cases go on
             self.failures.record(case["name"], error)
             return []
+
+
+def _refuse_name(name: str, suffix: str) -> NoReturn:
+    raise InputError(
+        "the name of the case is too long for its file",
+        expected=f"at most {LONGEST_NAME_BYTES - len(suffix)} bytes",
+        got=len(os.fsencode(name)),
+        cure="Rename the image, or give the folder that it lies in: folders below the given one are a part of the name",
+    )

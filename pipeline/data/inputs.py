@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.data.channel_cases import group, usable_cases
 from pipeline.data.channels import Rule, check_case, joint_name, telling
 from pipeline.errors import InputError
-from pipeline.sources.given import given_path
+from pipeline.sources.given import exists, given_path
 from pipeline.sources.kinds import describe, is_image, kind_of, strip_suffix, visible
 from pipeline.sources.paths import paths_of
 from pipeline.sources.survey import Survey, survey
@@ -89,7 +89,7 @@ def existing_path(dataset_dir: str | Path | None) -> Path:
     if dataset_dir is None or str(dataset_dir) == "":
         raise InputError("dataset_dir is not given", cure="Pass --dataset_dir with a file or folder")
     root = given_path(dataset_dir)
-    if not root.exists():
+    if not exists(root):
         raise InputError("no such file or folder", where=root, cure="Check the path given as dataset_dir")
     return root.absolute()
 

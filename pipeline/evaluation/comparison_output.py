@@ -65,7 +65,7 @@ def write_comparison(comparison: Comparison, folder: Path, about: _About) -> lis
         write_csv(folder / "ranking.csv", [header, *places]),
     ]
     with whole_file(folder / "comparison.txt") as temporary:
-        temporary.write_text(comparison_text(comparison, about) + "\n", encoding="utf-8")
+        temporary.write_text(comparison_text(comparison, about) + "\n", encoding="utf-8", errors="backslashreplace")
     return [*files, folder / "comparison.txt"]
 
 

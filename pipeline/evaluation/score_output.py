@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
 from pipeline.evaluation.columns import about_column
 from pipeline.evaluation.provenance import fact_columns
-from pipeline.evaluation.tables import aligned, number, write_json
+from pipeline.evaluation.tables import aligned, number, write_json, written
 from pipeline.writing import whole_file
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _dice_rows(table: ScoreTable) -> list[dict[str, Any]]:
 
 def _write_dice_csv(table: ScoreTable, path: Path, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> Path:
     facts = {"patients": len(set(table.patients.values())), **fact_columns(about)}
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with written(path) as file:
         writer = csv.DictWriter(file, ["case", "patient", *table.labels.values(), "mean", "note", *facts])
         writer.writeheader()
         writer.writerows(

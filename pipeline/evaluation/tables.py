@@ -5,19 +5,34 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline.errors import InputError
 from pipeline.writing import whole_file
 
-__all__ = ["aligned", "number", "read_csv", "without_nan", "write_csv", "write_json"]
+__all__ = ["aligned", "number", "read_csv", "without_nan", "write_csv", "write_json", "written"]
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """A file for a table, whole or absent; what is no text in a name is escaped.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        yield file
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> Path:
     """Write rows, the header among them; floats keep nine digits, and say ``inf`` and ``nan``."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with written(path) as file:
         csv.writer(file).writerows([f"{v:.9g}" if isinstance(v, float) else v for v in row] for row in rows)
     return path
 

@@ -12,6 +12,7 @@ import torch
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
+from pipeline.patches.plain_text import plain_text
 from pipeline.writing import whole_file
 
 __all__ = ["TrainingCurves"]
@@ -106,6 +107,7 @@ class TrainingCurves:
         if len([row for row in self.rows if self.metric in row]) >= _MIN_POINTS:
             self._draw()
 
+    @plain_text()
     def _draw(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -118,7 +120,8 @@ class TrainingCurves:
         validated = [row for row in self.rows if self.metric in row]
         for name, column in self.columns.items():
             values = [row[column] for row in validated]
-            metric_axes.plot([row["epoch"] for row in validated], values, label=f"{name} (last {values[-1]:.3f})")
+            # The blank, because a label that begins with _ is left out of the legend.
+            metric_axes.plot([row["epoch"] for row in validated], values, label=f" {name} (last {values[-1]:.3f})")
         top = max(row[self.metric] for row in validated)
         metric_axes.axhline(top, color="grey", linewidth=0.8, linestyle=":", label=f"best mean {top:.3f}")
         # The first epochs would hide the differences that matter.

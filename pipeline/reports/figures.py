@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.metrics import calibration_bins, expected_calibration_error
+from pipeline.patches.plain_text import plain_text
 from pipeline.writing import whole_file
 
 __all__ = ["Picture", "draw_confusion", "draw_contact_sheet"]
@@ -53,6 +54,7 @@ class Picture:
     right: bool | None = None
 
 
+@plain_text()
 def draw_confusion(
     matrix: npt.NDArray[np.int64],
     classes: Sequence[str],
@@ -88,6 +90,7 @@ def draw_confusion(
         FigureCanvasAgg(figure).print_png(str(temporary))
 
 
+@plain_text()
 def draw_contact_sheet(pictures: Iterable[Picture], path: Path, *, title: str | None = None) -> bool:
     """Draw the first pictures in a grid, each with its most probable classes; wrong ones have a red frame.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["given_path"]
+__all__ = ["exists", "given_path"]
 
 
 def given_path(path: str | Path) -> Path:
@@ -15,9 +15,17 @@ def given_path(path: str | Path) -> Path:
     path = Path(path)
     if not str(path).startswith("~"):
         return path
-    if not Path(path.parts[0]).exists():
+    if not exists(Path(path.parts[0])):
         try:
             return path.expanduser()
         except RuntimeError:  # there is no such user
             pass
     return path.absolute()
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; a name that no file can have, such as a longer one, has nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

@@ -68,7 +68,7 @@ def calibrate(
         degradations=[str(how) for how in DEGRADATIONS],
     )
     path = made.write(Path(workflow.parser.get_parsed_content("weights")).with_name(FILE))
-    logger.info("%s", _text(made.about["figures"]))
+    logger.info(_text(made.about["figures"]))
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from pipeline.sources.kinds import is_dicom, is_label_object, label_file
 from pipeline.sources.label_table import read_label_table, write_label_table
 from pipeline.sources.nifti import write_nifti
 from pipeline.sources.reference import Reference, read_described_map
+from pipeline.writing import LONGEST_NAME_BYTES
 
 if TYPE_CHECKING:
     from pipeline.dicom import LabelMap, Series
@@ -207,3 +209,5 @@ def _spare(inputs: list[Path], outputs: list[Path]) -> None:
     for output in outputs:
         if output.resolve() in taken:
             raise InputError("the output would overwrite an input", where=output, cure="Give another name")
+        if len(os.fsencode(output.name)) > LONGEST_NAME_BYTES:
+            raise InputError("the name is too long", where=output, expected=f"at most {LONGEST_NAME_BYTES} bytes")

@@ -14,9 +14,10 @@ import pydicom
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.dicom import Series, ras_affine, scan
-from pipeline.errors import InputError, one_line
+from pipeline.errors import InputError, one_line, shown
 from pipeline.sources.kinds import describe
 from pipeline.sources.survey import Survey, survey
 
@@ -83,7 +84,7 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
     for column in ("kind", "path", "series", "description", "modality", "size", "spacing mm", "axes", "problem"):
         table.add_column(column, overflow="fold", ratio=None if column != "problem" else 1)
     for one in findings:
-        table.add_row(
+        cells = (
             one.kind,
             one.path,
             one.series,
@@ -92,8 +93,9 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
             "x".join(map(str, one.size)),
             "" if one.spacing_mm is None else "x".join(f"{value:.4g}" for value in one.spacing_mm),
             one.orientation,
-            f"[red]{one.problem}[/red]" if one.problem else "",
         )
+        # A name may look like rich's markup.
+        table.add_row(*(Text(shown(cell)) for cell in cells), Text(shown(one.problem or ""), style="red"))
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width of its own
         console = Console(width=200)

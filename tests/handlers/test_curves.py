@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,17 @@ def test_the_log_shows_the_dice_of_each_label_where_it_was_validated(caplog: pyt
     lines = [record.getMessage() for record in caplog.records if record.name == "pipeline.handlers.progress"]
     assert ["Dice" in line for line in lines] == [False, True, False]
     assert "Dice 0.4000 (left 0.4000  right 0.5000)" in lines[1]
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "_hidden", "a_b^c"])
+def test_a_class_of_any_name_is_drawn(name: str, tmp_path: Path) -> None:
+    training = Training()
+    curves = TrainingCurves(
+        folder=tmp_path, validator=training.validator, optimizer=training.optimizer, labels=[name, "right"]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of labels that it leaves out
+        training.run(curves, epochs=3)
+    assert _rows(tmp_path)[2][f"dice_{name}"] == "0.6"
+    with Image.open(tmp_path / "training.png") as picture:
+        assert picture.size[0] > 0

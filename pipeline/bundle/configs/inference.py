@@ -37,7 +37,7 @@ def inference_config(plan: Plan) -> Config:
                   "dimensions": plan.dimensions, "output_dir": "@output_dir", **channels(plan)},
         "case_threads": _case_threads(plan, series="@series"),
         "preprocessing": compose(*task.preprocessing("inference", series="@series", untilt="@untilt")),
-        "dataset": _surviving("@preprocessing"),
+        "dataset": {**_surviving("@preprocessing"), **task.longest_suffix()},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
         "inferer": task.inferer(mirrored=True, probabilities="@probabilities"),
         **({"quality": _QUALITY} if quality else {}),

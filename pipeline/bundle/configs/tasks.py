@@ -73,6 +73,10 @@ class Task(ABC):
     def saving(self) -> list[Config]:
         """Write a result to disk, as steps of the postprocessing."""
 
+    def longest_suffix(self) -> Config:
+        """What the dataset must know of the files that each case gets."""
+        return {}
+
     @abstractmethod
     def table(self) -> Config:
         """The table that an evaluation fills."""
@@ -158,6 +162,10 @@ class Segmentation(Task):
                 "cases": "@cases",
             }
         ]
+
+    def longest_suffix(self) -> Config:
+        """See :class:`Task`."""
+        return {"suffix": "_overlay.png" if self.plan.dimensions == 2 else ".nii.gz"}  # noqa: PLR2004
 
     def table(self) -> Config:
         """See :class:`Task`."""

@@ -52,7 +52,7 @@ def write_page(folder: Path, template: str, *, scripts: Sequence[str], **content
     page = _template(template).render(**content, **_code(scripts))
     path = folder / REPORT_FILE
     with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
     return path
 
 
@@ -68,7 +68,7 @@ def write_plots(folder: Path, plots: Mapping[str, tuple[str, str]]) -> None:
     """
     for key, (title, svg) in plots.items():
         with whole_file(folder / f"{key}.svg") as temporary:
-            temporary.write_text(standalone(svg, title), encoding="utf-8")
+            temporary.write_text(standalone(svg, title), encoding="utf-8", errors="backslashreplace")
 
 
 def read_summary(path: Path) -> dict[str, Any]:
