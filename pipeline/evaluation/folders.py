@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError, one_line
+from pipeline.evaluation.case_maps import CaseMaps, on_one_grid
 from pipeline.evaluation.pairing import FileLabels, LabelPairing
 from pipeline.evaluation.scores import ScoreTable
 from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix
-from pipeline.sources.label_map import LabelMap, read_label_map, resample_to
+from pipeline.sources.label_map import LabelMap
 
-__all__ = ["FolderPairs", "find_label_maps", "match_folders", "on_one_grid", "pair_labels", "score_folders"]
+__all__ = ["FolderPairs", "find_label_maps", "match_folders", "pair_labels", "score_folders"]
 
 _OVERLAY = "_overlay"  # a picture that medbundle segment puts beside a mask
-_RESAMPLED = "prediction resampled to the reference's grid (nearest neighbour)"
 
 logger = logging.getLogger(__name__)
 
@@ -93,20 +93,24 @@ def pair_labels(found: FolderPairs) -> LabelPairing:
     Raises:
         InputError: no file can be read, or names and values of labels contradict each other.
     """
-    references = [_labels_of(reference) for _, reference in found.pairs.values()]
-    predictions = [_labels_of(prediction) for prediction, _ in found.pairs.values() if prediction is not None]
-    readable = [one for one in (*references, *predictions) if one is not None]
-    if not readable:
-        raise InputError("no label map can be read", where=found.predictions)
-    return LabelPairing.of_files(readable)
+    held: dict[str, list[FileLabels]] = {"reference": [], "prediction": []}
+    faults: list[str] = []
+    for prediction, reference in found.pairs.values():
+        maps = CaseMaps(prediction, reference)
+        for side, labels in held.items():
+            if side == "reference" or prediction is not None:
+                labels.extend(_labels_of(maps, side, faults))
+    if not any(held.values()):
+        raise InputError("no label map can be read", where=found.predictions, got=next(iter(faults), None))
+    return LabelPairing.of_files([*held["reference"], *held["prediction"]])
 
 
-def _labels_of(path: Path) -> FileLabels | None:
+def _labels_of(maps: CaseMaps, side: str, faults: list[str]) -> list[FileLabels]:
     try:
-        return FileLabels.of(read_label_map(path))
-    except Exception:
-        logger.debug("%s: not read", path, exc_info=True)
-        return None
+        return [FileLabels.of(getattr(maps, side))]
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other files go on
+        faults.append(one_line(error))
+        return []
 
 
 def score_folders(
@@ -135,63 +139,59 @@ def score_folders(
     pairing = pairing or LabelPairing(table.labels)
     zero, unscored = dict[str, str](), dict[str, str]()
     for name, (prediction, reference) in found.pairs.items():
-        beside = f" (reference {reference}, prediction {prediction or 'none'})"
-        try:
-            wanted, said = pairing.onto(read_label_map(reference), reference)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other cases go on
-            unscored[name] = one_line(error) + beside
-            continue
-        try:
-            if prediction is None:
-                raise InputError(f"has no label map of {name}", where=found.predictions)  # noqa: TRY301
-            given, also = pairing.onto(read_label_map(prediction), prediction)
-            if not pairing.by_name:
-                _check_names(given, wanted, prediction)
-            given, wanted, note = on_one_grid(given, wanted, prediction, resample=resample)
-            labels, spacing = _flat(given, wanted)
-            for path, word in ((reference, said), (prediction, also)):
-                if word:
-                    logger.warning("%s: %s", path, word)
-            notes = "; ".join(dict.fromkeys(filter(None, (said, also, note))))
-            table.add(name, *labels, patient=(patients or {}).get(name), spacing_mm=spacing, note=notes)
-        except Exception as error:  # noqa: BLE001 - see above
-            zero[name] = one_line(error) + beside
+        error = _score(name, table, found, pairing, resample=resample, patient=(patients or {}).get(name))
+        if error is not None:
+            reason = one_line(error) + f" (reference {reference}, prediction {prediction or 'none'})"
+            (unscored if isinstance(error, _ReferenceError) else zero)[name] = reason
     table.add_missing(zero, patients=patients)
     table.add_unscored(unscored)
     return {name: (zero | unscored)[name] for name in found.pairs if name in zero or name in unscored}
 
 
-def on_one_grid(given: LabelMap, wanted: LabelMap, path: Path, *, resample: bool) -> tuple[LabelMap, LabelMap, str]:
-    """Bring two label maps to one grid.
+class _ReferenceError(InputError):
+    """It is the reference that cannot be used."""
 
-    Grids whose axes run in another order or direction through the same voxels are the same.
 
-    Args:
-        given: the prediction.
-        wanted: its reference.
-        path: of the prediction.
-        resample: whether a prediction on another grid is resampled, by its nearest voxels, or refused.
+def _score(
+    name: str, table: ScoreTable, found: FolderPairs, pairing: LabelPairing, *, resample: bool, patient: str | None
+) -> Exception | None:
+    """Score one case; gives back what stands against it."""
+    prediction = found.pairs[name][0] or found.predictions
+    try:
+        (given, wanted), notes = _paired(name, found, pairing)
+        if not pairing.by_name:
+            _check_names(given, wanted, prediction)
+        given, wanted, note = on_one_grid(given, wanted, prediction, resample=resample)
+        labels, spacing = _flat(given, wanted)
+        said = "; ".join(dict.fromkeys(filter(None, (*notes, note))))
+        table.add(name, *labels, patient=patient, spacing_mm=spacing, note=said)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other cases go on
+        return error
+    return None
 
-    Returns:
-        Prediction and reference, and what is to be said of it; "" where nothing was resampled.
 
-    Raises:
-        InputError: the grids differ.
-    """
-    difference = wanted.difference(given)
-    if difference is None:
-        return given, wanted, ""
-    turned = given.turned_to(wanted)
-    if wanted.difference(turned) is None:
-        return turned, wanted, ""
-    if (given.partial or wanted.partial) and wanted.shares_voxels(given):  # slices without a label may be left out
-        whole = wanted.covering(given)
-        return resample_to(given, whole), whole, ""
-    if resample and given.affine is not None and wanted.affine is not None:
-        whole = wanted.covering(given) if wanted.partial else wanted
-        return resample_to(given, whole), whole, _RESAMPLED
-    cure = None if given.affine is None or wanted.affine is None else "Give --resample to resample the prediction"
-    raise InputError("is not on the reference's grid", where=path, got=wanted.difference(turned), cure=cure)
+def _paired(name: str, found: FolderPairs, pairing: LabelPairing) -> tuple[tuple[LabelMap, LabelMap], list[str]]:
+    """Prediction and reference of a case with the values that are scored, and what is to be said of them."""
+    paths = dict(zip(("prediction", "reference"), found.pairs[name], strict=True))
+    maps, paired, notes = CaseMaps(*found.pairs[name]), dict[str, LabelMap](), list[str]()
+    for side in maps.sides:
+        path = paths[side]
+        if path is None:
+            raise InputError(f"has no label map of {name}", where=found.predictions)
+        paired[side], note = _onto(maps, side, path, pairing)
+        if note:
+            logger.warning("%s: %s", path, note)
+            notes.append(note)
+    return (paired["prediction"], paired["reference"]), notes
+
+
+def _onto(maps: CaseMaps, side: str, path: Path, pairing: LabelPairing) -> tuple[LabelMap, str]:
+    try:
+        return pairing.onto(getattr(maps, side), path)
+    except Exception as error:
+        if side == "reference":
+            raise _ReferenceError(one_line(error)) from error
+        raise
 
 
 def _check_names(given: LabelMap, wanted: LabelMap, path: Path) -> None:

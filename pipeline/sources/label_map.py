@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pipeline.sources.label_table import Label
 
-__all__ = ["LabelMap", "plain_segment", "read_label_map", "resample_to"]
+__all__ = ["LabelMap", "is_structure_set", "plain_segment", "read_label_map", "read_structures_on", "resample_to"]
 
 _VOLUME, _PLANE = 3, 2
 _MOST = np.iinfo(np.uint8).max
@@ -55,7 +55,7 @@ def read_label_map(path: Path, *, grid: Grid | None = None, table: Sequence[Labe
     """
     if not is_label_object(path):
         return _from_file(path)
-    if not _is_structure_set(path):
+    if not is_structure_set(path):
         return _from_segmentation(path, grid, table)
     if grid is None:
         raise InputError(
@@ -66,15 +66,33 @@ def read_label_map(path: Path, *, grid: Grid | None = None, table: Sequence[Labe
     return _from_rtstruct(path, grid, table)
 
 
-def plain_segment(value: int, name: str) -> Segment:
-    """A segment of which nothing but a name is known."""
-    return Segment(value=value, name=name[:64], category=TISSUE, property_type=TISSUE)
-
-
-def _is_structure_set(path: Path) -> bool:
+def is_structure_set(path: Path) -> bool:
+    """Whether a file is a DICOM RTSTRUCT."""
+    if not is_label_object(path):
+        return False
     with reading(path):
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
         return text(header, "SOPClassUID") == RTStructureSetStorage
+
+
+def read_structures_on(label_map: LabelMap, path: Path) -> LabelMap:
+    """Read a DICOM RTSTRUCT on the grid of a label map, made larger where that may have left slices out.
+
+    Raises:
+        InputError: see :func:`read_label_map`; or the label map is a picture.
+    """
+    around = label_map
+    if label_map.partial:
+        around = label_map.reaching(contour_points(path))
+    columns, rows, slices = around.labels.shape
+    frame = label_map.frame_of_reference_uid
+    grid = Grid(shape=(columns, rows, slices), affine=around.volume_affine, frame_of_reference_uid=frame)
+    return read_label_map(path, grid=grid)
+
+
+def plain_segment(value: int, name: str) -> Segment:
+    """A segment of which nothing but a name is known."""
+    return Segment(value=value, name=name[:64], category=TISSUE, property_type=TISSUE)
 
 
 def _from_file(path: Path) -> LabelMap:
@@ -123,6 +141,19 @@ def _from_rtstruct(path: Path, grid: Grid, table: Sequence[Label] | None) -> Lab
         rois, numbered = _rois(pydicom.dcmread(path), path)
     labels = read_rtstruct(path, names={segment.value: (name,) for name, segment in rois.items()}, grid=grid)
     return LabelMap(labels=labels, affine=grid.affine, segments=tuple(rois.values()), numbered=numbered)
+
+
+def contour_points(path: Path) -> npt.NDArray[np.float64]:
+    """All points of an RTSTRUCT, (n, 3), RAS mm.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with reading(path):
+        rois = pydicom.dcmread(path).get("ROIContourSequence") or ()
+        contours = [one for roi in rois for one in roi.get("ContourSequence") or ()]
+        points = [np.array(one.get("ContourData") or (), dtype=np.float64).reshape(-1, 3) for one in contours]
+    return np.concatenate([np.zeros((0, 3)), *points]) * (-1, -1, 1)
 
 
 def _rois(dataset: Dataset, path: Path) -> tuple[dict[str, Segment], bool]:

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.dicom import Segment
 from pipeline.errors import InputError, one_line
+from pipeline.sources.kinds import strip_suffix
 from pipeline.writing import whole_file
 
-__all__ = ["Code", "Label", "Section", "label_names", "read_label_table", "segment_arguments", "table_segments",
-           "write_label_table"]  # fmt: skip
+__all__ = ["Code", "Label", "Section", "label_names", "read_label_table", "segment_arguments", "table_beside",
+           "table_segments", "write_label_table"]  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -172,6 +173,11 @@ def _csv_entries(text: str, path: Path) -> list[Any]:
         raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=f"no column {error}") from None
     except _UNREADABLE as error:
         raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=one_line(error)) from None
+
+
+def table_beside(path: Path) -> Path:
+    """Where the table of a label map stands that ``medbundle convert`` writes: ``NAME_labels.json`` beside it."""
+    return path.with_name(f"{strip_suffix(path.name)}_labels.json")
 
 
 def write_label_table(segments: Sequence[Segment], path: Path) -> Path:

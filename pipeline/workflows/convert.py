@@ -20,7 +20,7 @@ from pipeline.dicom import (
 )
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_dicom, is_label_object, label_file
-from pipeline.sources.label_table import read_label_table, write_label_table
+from pipeline.sources.label_table import read_label_table, table_beside, write_label_table
 from pipeline.sources.nifti import write_nifti
 from pipeline.sources.reference import Reference, read_described_map
 from pipeline.writing import LONGEST_NAME_BYTES
@@ -99,7 +99,7 @@ def convert(
     place = None if reference is None else Reference.open(reference, series, untilt=untilt)
     source = label_file(source)
     inputs = [source, *([labels] if labels else []), *(place.files if place else ())]
-    _spare(inputs, [output, _table_path(output)] if suffix in _NIFTI else [output])
+    _spare(inputs, [output, table_beside(output)] if suffix in _NIFTI else [output])
     volume = read_described_map(source, reference=place, table=None if labels is None else read_label_table(labels))
     if suffix == ".dcm" and place is not None:
         options = {"segmentation_type": segmentation_type, "compression": compression}
@@ -157,7 +157,7 @@ def _convert_image(series: Series, output: Path, *, source: Path, untilt: bool, 
 
 def _write_volume(volume: LabelMap, output: Path, suffix: str, place: Reference | None) -> list[Path]:
     if suffix in _NIFTI:
-        table = write_label_table(volume.segments, _table_path(output))
+        table = write_label_table(volume.segments, table_beside(output))
         return [write_nifti(volume.labels, volume.volume_affine, output), table]
     labels = _bytes(volume, output)
     arguments: dict[str, Any] = {"affine": volume.volume_affine, "segments": volume.segments, "path": output}
@@ -197,11 +197,6 @@ def _bytes(volume: LabelMap, output: Path) -> npt.NDArray[np.uint8]:
             cure="Name the ones that are wanted with --labels",
         )  # fmt: skip
     return volume.labels.astype(np.uint8, copy=False)
-
-
-def _table_path(output: Path) -> Path:
-    stem = output.name[: -len(_suffix(output))]
-    return output.with_name(f"{stem}_labels.json")
 
 
 def _spare(inputs: list[Path], outputs: list[Path]) -> None:

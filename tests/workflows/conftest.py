@@ -147,3 +147,10 @@ def series(phantom: Phantom, tmp_path: Path) -> Path:
 @pytest.fixture
 def label_map(phantom: Phantom, tmp_path: Path) -> Path:
     return write_phantom_labels(phantom, tmp_path / "labels.nii.gz")
+
+
+@pytest.fixture
+def dicom(tmp_path: Path) -> tuple[Phantom, Path]:
+    """A phantom and the folder of its slices."""
+    phantom = make_phantom(7, shape=(24, 20, 9), spacing_mm=(2.0, 2.5, 3.0))
+    return phantom, write_phantom_dicom(phantom, tmp_path / "study")

@@ -4,54 +4,15 @@ import dataclasses
 import json
 from pathlib import Path
 
-import highdicom
-import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK
 from label_folders import evaluate_in, metric_rows, save_labels
-from pydicom.uid import generate_uid
+from seg_folders import SEGMENTS, renamed, save_seg, undescribed, without_empty_frames
 
-from pipeline.data.phantoms import Phantom, make_phantom, write_phantom_dicom
-from pipeline.dicom import Segment, write_segmentation
+from pipeline.data.phantoms import Phantom
 from pipeline.errors import InputError
 from pipeline.workflows.convert import convert
-
-CATEGORY = ("91723000", "SCT", "Anatomical Structure")
-SEGMENTS = [
-    Segment(value=value, name=name, category=CATEGORY, property_type=CATEGORY)
-    for value, name in ((1, "Kidney"), (2, "Cyst"))
-]
-
-
-@pytest.fixture
-def dicom(tmp_path: Path) -> tuple[Phantom, Path]:
-    phantom = make_phantom(7, shape=(24, 20, 9), spacing_mm=(2.0, 2.5, 3.0))
-    return phantom, write_phantom_dicom(phantom, tmp_path / "study")
-
-
-def _seg(labels: np.ndarray, dicom: tuple[Phantom, Path], path: Path, segments: list[Segment] = SEGMENTS) -> Path:
-    files = [str(file) for file in sorted(dicom[1].iterdir())]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write_segmentation(labels, affine=dicom[0].affine, source_files=files, segments=segments, path=path)
-
-
-def _without_empty_frames(path: Path) -> None:
-    """As other makers write a SEG."""
-    seg = highdicom.seg.segread(path)
-    volume = seg.get_volume(combine_segments=True)
-    images = [pydicom.dcmread(file) for file in (path.parent.parent / "study").iterdir()]
-    images.sort(key=lambda image: image.ImagePositionPatient[2])
-    again = highdicom.seg.Segmentation(
-        source_images=images, pixel_array=volume.array if volume.affine[2, 0] > 0 else volume.array[::-1],
-        segmentation_type="BINARY", segment_descriptions=list(seg.SegmentSequence),
-        series_instance_uid=generate_uid(), series_number=1, sop_instance_uid=generate_uid(), instance_number=1,
-        manufacturer="other", manufacturer_model_name="x", software_versions="1", device_serial_number="1",
-        omit_empty_frames=True,
-    )  # fmt: skip
-    assert len(again.PerFrameFunctionalGroupsSequence) < len(seg.PerFrameFunctionalGroupsSequence)
-    again.save_as(path)
 
 
 @pytest.mark.parametrize("omitted", [(), ("predictions",), ("references",), ("predictions", "references")])
@@ -63,9 +24,9 @@ def test_dicom_seg_is_scored_with_the_names_of_its_segments(
     reference[6:14, 5:12, 3:6], reference[15:19, 5:12, 3:6] = 1, 2
     prediction = np.roll(reference, (1, 1), (0, 2))
     for name, labels in (("references", reference), ("predictions", prediction)):
-        path = _seg(labels, dicom, tmp_path / name / "a.dcm")
+        path = save_seg(labels, dicom, tmp_path / name / "a.dcm")
         if name in omitted:
-            _without_empty_frames(path)
+            without_empty_frames(path)
     table, failures, output = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
     assert failures == {}
     assert table.labels == {1: "Kidney", 2: "Cyst"}
@@ -81,16 +42,12 @@ def test_dicom_seg_against_nifti(dicom: tuple[Phantom, Path], tmp_path: Path) ->
     """As ``medbundle segment`` leaves them: the NIfTI beside the SEG is the same, and is taken."""
     phantom, _ = dicom
     save_labels(phantom.labels, tmp_path / "references" / "a.nii.gz", phantom.affine)
-    _seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm")
+    save_seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm")
     table, failures, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
     assert (failures, table.cases["a"].tolist()) == ({}, [1.0, 1.0])
     save_labels(np.zeros_like(phantom.labels), tmp_path / "predictions" / "a.nii.gz", phantom.affine)
     table, _, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
     assert table.cases["a"].tolist() == [0.0, 0.0]
-
-
-def _renamed(*names: str) -> list[Segment]:
-    return [dataclasses.replace(one, name=name) for one, name in zip(SEGMENTS, names, strict=True)]
 
 
 def test_segments_pair_by_name_and_other_values_are_said(
@@ -99,11 +56,11 @@ def test_segments_pair_by_name_and_other_values_are_said(
     """The voxels of each name are scored, whatever its number; that the numbers differ is said."""
     phantom, _ = dicom
     folders = tmp_path / "predictions", tmp_path / "references"
-    swapped = _renamed("Cyst", " kidney")
-    _seg(phantom.labels, dicom, folders[1] / "same.dcm")
-    _seg(np.array([0, 2, 1], np.uint8)[phantom.labels], dicom, folders[0] / "same.dcm", swapped)
-    _seg(phantom.labels, dicom, folders[1] / "other.dcm")
-    _seg(phantom.labels, dicom, folders[0] / "other.dcm", swapped)
+    swapped = renamed("Cyst", " kidney")
+    save_seg(phantom.labels, dicom, folders[1] / "same.dcm")
+    save_seg(np.array([0, 2, 1], np.uint8)[phantom.labels], dicom, folders[0] / "same.dcm", swapped)
+    save_seg(phantom.labels, dicom, folders[1] / "other.dcm")
+    save_seg(phantom.labels, dicom, folders[0] / "other.dcm", swapped)
     table, failures, output = evaluate_in(folders)
     assert (failures, table.labels) == ({}, {1: "Kidney", 2: "Cyst"})
     assert (table.cases["same"].tolist(), table.cases["other"].tolist()) == ([1, 1], [0, 0])
@@ -120,10 +77,10 @@ def test_gapped_labels_meet_a_label_map(dicom: tuple[Phantom, Path], tmp_path: P
     folders = tmp_path / "predictions", tmp_path / "references"
     gapped = [SEGMENTS[0], dataclasses.replace(SEGMENTS[1], value=5)]
     save_labels(labels, folders[1] / "a.nii.gz", phantom.affine)
-    path = _seg(labels, dicom, folders[0] / "a.dcm", gapped)
+    path = save_seg(labels, dicom, folders[0] / "a.dcm", gapped)
     assert [item.SegmentNumber for item in pydicom.dcmread(path).SegmentSequence] == [1, 2]
     if not described:
-        _undescribed(path)
+        undescribed(path)
     table, failures, _ = evaluate_in(folders)
     if described:
         assert (failures, table.labels, table.cases["a"].tolist()) == ({}, {1: "Kidney", 5: "Cyst"}, [1, 1])
@@ -135,20 +92,12 @@ def test_gapped_labels_meet_a_label_map(dicom: tuple[Phantom, Path], tmp_path: P
         assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
 
 
-def _undescribed(path: Path) -> Path:
-    seg = pydicom.dcmread(path)
-    for item in seg.SegmentSequence:
-        del item.SegmentDescription
-    seg.save_as(path)
-    return path
-
-
 def test_numbers_that_are_all_the_values_there_are_are_taken_with_a_word(
     dicom: tuple[Phantom, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     phantom, _ = dicom
     save_labels(phantom.labels, tmp_path / "references" / "a.nii.gz", phantom.affine)
-    _undescribed(_seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm"))
+    undescribed(save_seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm"))
     table, failures, output = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
     assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
     said = "segments do not tell their label values: labels paired by segment number"
@@ -166,8 +115,8 @@ def test_segments_of_other_programs_pair_by_name_or_code(dicom: tuple[Phantom, P
         dataclasses.replace(ours[0], value=2, name="Ren dexter"),
     ]
     folders = tmp_path / "predictions", tmp_path / "references"
-    _undescribed(_seg(phantom.labels, dicom, folders[1] / "a.dcm", ours))
-    _undescribed(_seg(np.array([0, 2, 1], np.uint8)[phantom.labels], dicom, folders[0] / "a.dcm", theirs))
+    undescribed(save_seg(phantom.labels, dicom, folders[1] / "a.dcm", ours))
+    undescribed(save_seg(np.array([0, 2, 1], np.uint8)[phantom.labels], dicom, folders[0] / "a.dcm", theirs))
     table, failures, _ = evaluate_in(folders)
     assert (failures, table.labels, table.cases["a"].tolist()) == ({}, {1: "Kidney", 2: "Cyst"}, [1, 1])
     concept = {"value": "64033007", "meaning": "Kidney"}
@@ -179,8 +128,8 @@ def test_segments_of_other_programs_pair_by_name_or_code(dicom: tuple[Phantom, P
 
 def test_a_name_that_is_not_scored_is_refused(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
     phantom, _ = dicom
-    _seg(phantom.labels, dicom, tmp_path / "references" / "a.dcm")
-    _seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm", _renamed("Kidney", "Zyste"))
+    save_seg(phantom.labels, dicom, tmp_path / "references" / "a.dcm")
+    save_seg(phantom.labels, dicom, tmp_path / "predictions" / "a.dcm", renamed("Kidney", "Zyste"))
     (tmp_path / "labels.json").write_text('{"1": "Kidney", "2": "Cyst"}')
     _, failures, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"), labels=tmp_path / "labels.json")
     assert "its label 2 'Zyste' is none of those that are scored (expected Kidney, Cyst)" in failures["a"]
@@ -192,45 +141,27 @@ def test_names_that_contradict_values_where_only_some_files_have_names(
     phantom, _ = dicom
     folders = tmp_path / "predictions", tmp_path / "references"
     for case, names in (("a", ("Kidney", "Cyst")), ("b", ("Cyst", "Kidney"))):
-        _undescribed(_seg(phantom.labels, dicom, folders[0] / f"{case}.dcm", _renamed(*names)))
+        undescribed(save_seg(phantom.labels, dicom, folders[0] / f"{case}.dcm", renamed(*names)))
         save_labels(phantom.labels, folders[1] / f"{case}.nii.gz", phantom.affine)
     with pytest.raises(InputError, match="names and values of labels differ between the files"):
         evaluate_in(folders)
 
 
-@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
-def test_a_grid_that_runs_the_other_way_is_the_same(
-    dicom: tuple[Phantom, Path], tmp_path: Path, axes: tuple[int, ...]
-) -> None:
-    """SimpleITK stores the prediction with its axes exchanged and reversed, in the same place."""
+def test_names_beside_label_maps_count(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
+    """Two NIfTI files that ``convert`` made of other numberings, with its tables beside them."""
     phantom, _ = dicom
-    save_labels(phantom.labels, tmp_path / "references" / "a.nii.gz", phantom.affine)
-    image = SimpleITK.ReadImage(str(tmp_path / "references" / "a.nii.gz"))
-    turned = SimpleITK.PermuteAxes(SimpleITK.Flip(image, [True, False, True]), axes)
-    (tmp_path / "predictions").mkdir()
-    SimpleITK.WriteImage(turned, str(tmp_path / "predictions" / "a.mha"))
-    table, failures, output = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
-    assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
-    assert metric_rows(output)["a", "label 1"]["note"] == ""
-    # Mirrored in the body, not in the file alone: the same header over reversed voxels lies elsewhere.
-    mirrored = SimpleITK.GetImageFromArray(SimpleITK.GetArrayFromImage(image)[:, :, ::-1])
-    mirrored.CopyInformation(image)
-    SimpleITK.WriteImage(mirrored, str(tmp_path / "predictions" / "a.mha"))
-    table, _, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
-    assert table.cases["a"].max() < 0.9
-
-
-def test_a_segmentation_on_the_grid_of_its_series(dicom: tuple[Phantom, Path], tmp_path: Path) -> None:
-    """What ``convert --reference`` stores the other way round than the case's own label map."""
-    phantom, study = dicom
-    upwards = phantom.labels[:, :, ::-1]
-    affine = phantom.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, upwards.shape[2] - 1], [0, 0, 0, 1.0]])
-    reference = save_labels(upwards, tmp_path / "references" / "a.nii.gz", affine)
-    seg = convert(reference, tmp_path / "seg.dcm", reference=study)[0]
-    (tmp_path / "predictions").mkdir()
-    convert(seg, tmp_path / "predictions" / "a.nii.gz", reference=study)
-    made = nib.load(tmp_path / "predictions" / "a.nii.gz")
-    assert made.affine[2, 2] * affine[2, 2] < 0
-    (tmp_path / "predictions" / "a_labels.json").unlink()
-    table, failures, _ = evaluate_in((tmp_path / "predictions", tmp_path / "references"))
-    assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
+    folders = tmp_path / "predictions", tmp_path / "references"
+    swapped = np.array([0, 2, 1], np.uint8)[phantom.labels]
+    for folder, labels, segments in (
+        (folders[0], swapped, renamed("Cyst", "Kidney")),
+        (folders[1], phantom.labels, SEGMENTS),
+    ):
+        seg = save_seg(labels, dicom, tmp_path / f"{folder.name}.dcm", segments)
+        folder.mkdir()
+        convert(undescribed(seg), folder / "a.nii.gz")
+    table, failures, _ = evaluate_in(folders)
+    assert (failures, table.labels, table.cases["a"].tolist()) == ({}, {1: "Kidney", 2: "Cyst"}, [1, 1])
+    for folder in folders:
+        (folder / "a_labels.json").unlink()
+    table, _, _ = evaluate_in(folders)
+    assert table.cases["a"].tolist() == [0, 0]

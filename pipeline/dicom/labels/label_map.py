@@ -100,13 +100,28 @@ class LabelMap:
         """The same map with background around it, as far as another one reaches; both are volumes."""
         if self.affine is None or other.affine is None:
             return self
-        places = np.round((np.linalg.inv(self.affine) @ other.affine @ other.corners())[:3]).astype(int)
-        before = np.maximum(-places.min(axis=1), 0)
-        after = np.maximum(places.max(axis=1) + 1 - self.labels.shape, 0)
-        affine = self.affine.copy()
+        return self.reaching((other.affine @ other.corners())[:3].T)
+
+    def reaching(self, points: _Floats) -> LabelMap:
+        """The same map with background around it, as far as some points (n, 3) in RAS mm; it is a volume."""
+        if not len(points):
+            return self
+        inverse = np.linalg.inv(self.volume_affine)
+        places = np.round(points @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
+        before = np.maximum(-places.min(axis=0), 0)
+        after = np.maximum(places.max(axis=0) + 1 - self.labels.shape, 0)
+        affine = self.volume_affine.copy()
         affine[:3, 3] -= affine[:3, :3] @ before
-        labels = np.pad(self.labels, np.stack([before, after], axis=1))
-        return replace(self, labels=labels, affine=affine)
+        return replace(self, labels=np.pad(self.labels, np.stack([before, after], axis=1)), affine=affine)
+
+    def as_thick_as(self, other: LabelMap) -> LabelMap:
+        """The same map with the step between another's slices, where it is one slice that leaves the others out."""
+        if not self.partial or self.labels.shape[2] != 1 or self.affine is None or other.affine is None:
+            return self
+        steps = np.linalg.inv(other.affine[:3, :3]) @ self.affine[:3, 2]
+        affine = self.affine.copy()
+        affine[:3, 2] /= np.abs(steps).max()
+        return replace(self, affine=affine)
 
     def corners(self) -> _Floats:
         """The indices of the corner voxels of a volume, of shape (4, 8), homogeneous."""

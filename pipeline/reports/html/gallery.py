@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InputError, one_line
-from pipeline.evaluation.folders import FolderPairs, on_one_grid
+from pipeline.evaluation.case_maps import CaseMaps, on_one_grid
+from pipeline.evaluation.folders import FolderPairs
 from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.evaluation.pairing import LabelPairing
 from pipeline.reports.html.volumes import ViewedCase
 from pipeline.sources import CaseReader
 from pipeline.sources.kinds import is_picture, strip_suffix
-from pipeline.sources.label_map import read_label_map
 from pipeline.sources.paths import ImagePaths, first_of
 
 __all__ = ["CaseGallery", "case_scores", "choose_cases", "find_images", "folder_cases"]
@@ -139,7 +139,8 @@ def folder_cases(
         if prediction is None or reference is None:
             continue
         try:
-            given, wanted = read_label_map(prediction), read_label_map(reference)
+            maps = CaseMaps(prediction, reference)
+            given, wanted = maps.prediction, maps.reference
             if pairing is not None:
                 given, wanted = pairing.onto(given, prediction)[0], pairing.onto(wanted, reference)[0]
             given, wanted, _ = on_one_grid(given, wanted, prediction, resample=True)
