@@ -143,7 +143,7 @@ def inspect(arguments: argparse.Namespace) -> int:
     """Tell what lies at a path."""
     from pipeline.workflows.inspect import inspect, print_findings
 
-    findings = inspect(arguments.path)
+    findings = inspect(arguments.path, bundle=arguments.bundle)
     print_findings(findings, as_json=arguments.json)
     return 0
 

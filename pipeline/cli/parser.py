@@ -91,6 +91,7 @@ def _build_parser() -> _Parser:
     about = "Show which series and images are at a path, their geometry and what is wrong."
     sub = verb("inspect", commands.inspect, about)
     sub.add_argument("path", type=given_path, metavar="PATH")
+    sub.add_argument("--bundle", metavar="BUNDLE", help="also show which channel of its network each image would be")
     sub.add_argument("--json", action="store_true", help="for machines")
 
     about = "Convert a DICOM series to NIfTI, or labels between NIfTI, DICOM SEG, RTSTRUCT, surfaces and tables."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.bundle.input_channels import input_channels
+from pipeline.data.channel_cases import group
 from pipeline.dicom import Series, ras_affine, scan
 from pipeline.errors import InputError, one_line, shown
 from pipeline.sources.kinds import describe
@@ -23,7 +25,7 @@ from pipeline.sources.survey import Survey, survey
 
 __all__ = ["Finding", "inspect", "print_findings"]
 
-_NO_IMAGE = "no image"
+_NO_IMAGE, _CASE = "no image", "case"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ class Finding:
         spacing_mm: voxel size along each axis, where it is known.
         orientation: anatomical axis codes, such as RAS.
         problem: why it cannot be used, in one line; None if it can.
+        channel: which image of a case it would be for a bundle: the channel's name; several where it holds them.
     """
 
     kind: str
@@ -55,24 +58,32 @@ class Finding:
     spacing_mm: tuple[float, ...] | None = None
     orientation: str = ""
     problem: str | None = None
+    channel: str = ""
 
 
-def inspect(path: Path) -> list[Finding]:
+def inspect(path: Path, *, bundle: str | Path | None = None) -> list[Finding]:
     """Look at every series and image at a path, subfolders included.
 
+    Args:
+        path: a file or a folder.
+        bundle: folder or name of a bundle, to tell which channel of its network each image would be, and which cases
+            lack one.
+
     Raises:
-        InputError: the path does not exist, or there is nothing to look at.
+        InputError: the path does not exist, or there is nothing to look at, or no such bundle.
     """
     if not path.exists():
         raise InputError("no such file or folder", where=path)
     found = survey(path)
-    series = sorted(_series(path, found), key=lambda one: (one.path, one.number or 0))  # volumes stay in their order
-    images = [_image(file, path) for file in sorted((*found.volumes, *found.pictures))]
+    roles = _Roles() if bundle is None else _roles(path, found, bundle)
+    series = sorted(_series(path, found, roles), key=lambda one: (one.path, one.number or 0))  # volumes stay in order
+    images = [_image(file, path, roles) for file in sorted((*found.volumes, *found.pictures))]
     if not series and not images:
         got = found.counted() or "no file"
         raise InputError("holds no image", where=path, expected="DICOM, NIfTI, NRRD, MHA or a picture", got=got)
     outlines = [Finding(kind=describe(file), path=_below(file, path), note=_NO_IMAGE) for file in found.outlines]
-    return series + images + outlines + [_counted(kind, count) for kind, count in sorted(found.others.items())]
+    counted = [_counted(kind, count) for kind, count in sorted(found.others.items())]
+    return series + images + outlines + counted + roles.problems
 
 
 def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
@@ -81,7 +92,9 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("kind", "path", "series", "description", "modality", "size", "spacing mm", "axes", "problem"):
+    columns = ["kind", "path", "series", "description", "modality", "size", "spacing mm", "axes"]
+    channels = ["channel"] if any(one.channel for one in findings) else []
+    for column in (*columns, *channels, "problem"):
         table.add_column(column, overflow="fold", ratio=None if column != "problem" else 1)
     for one in findings:
         cells = (
@@ -93,6 +106,7 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
             "x".join(map(str, one.size)),
             "" if one.spacing_mm is None else "x".join(f"{value:.4g}" for value in one.spacing_mm),
             one.orientation,
+            *([one.channel] if channels else []),
         )
         # A name may look like rich's markup.
         table.add_row(*(Text(shown(cell)) for cell in cells), Text(shown(one.problem or ""), style="red"))
@@ -100,23 +114,61 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
     if not console.is_terminal:  # a file or pipe has no width of its own
         console = Console(width=200)
     console.print(table)
-    images = [finding for finding in findings if not finding.note.endswith(_NO_IMAGE)]
+    images = [finding for finding in findings if finding.kind != _CASE and not finding.note.endswith(_NO_IMAGE)]
     bad = sum(finding.problem is not None for finding in images)
     console.print(f"{len(images)} found" + (f", {bad} cannot be used" if bad else ""))
+
+
+@dataclass
+class _Roles:
+    """Which channel each file would be.
+
+    Attributes:
+        of_file: the channel's name by the file.
+        default: the name for any other image.
+        problems: of cases that lack a channel and the like.
+    """
+
+    of_file: dict[Path, str] = field(default_factory=dict)
+    default: str = ""
+    problems: list[Finding] = field(default_factory=list)
+
+    def of(self, file: Path) -> str:
+        return self.of_file.get(file, self.default)
+
+
+def _roles(path: Path, found: Survey, bundle: str | Path) -> _Roles:
+    told = input_channels(bundle)
+    every = ", ".join(told.names)
+    if told.rules is None:
+        return _Roles(default=every)
+    try:
+        root = path if path.is_dir() else path.parent
+        grouped = group(found, told.rules, root, dimensions=told.dimensions)
+    except InputError as error:
+        return _Roles(problems=[Finding(kind=_CASE, path="", problem=str(error))])
+    return _Roles(
+        of_file={file: every if index is None else told.names[index] for file, index in grouped.channel.items()},
+        problems=[
+            Finding(kind=_CASE, path=str(case["name"]), problem=str(case["problem"]))
+            for case in grouped.cases
+            if "problem" in case
+        ],
+    )
 
 
 def _counted(kind: str, count: int) -> Finding:
     return Finding(kind=kind, path="", note=f"{count} {'file' if count == 1 else 'files'}, {_NO_IMAGE}")
 
 
-def _series(path: Path, surveyed: Survey) -> Iterable[Finding]:
+def _series(path: Path, surveyed: Survey, roles: _Roles) -> Iterable[Finding]:
     files = [*surveyed.dicom_pictures, *(file for one in surveyed.slices for file in one.files)]
     if not files:
         return
     found = scan(files)
     for one in found.series:
         if one.is_picture:
-            yield from (_picture(file, path, one) for file in one.files)
+            yield from (replace(_picture(file, path, one), channel=roles.of(file)) for file in one.files)
             continue
         orientation = ""
         if one.problem is None and one.frames is not None:
@@ -134,6 +186,7 @@ def _series(path: Path, surveyed: Survey) -> Iterable[Finding]:
             spacing_mm=one.spacing,
             orientation=orientation,
             problem=one.problem,
+            channel="" if one.problem else roles.of(one.files[0]),
         )
     for problem in found.broken:
         yield Finding(kind="DICOM", path="", problem=problem)
@@ -156,7 +209,7 @@ def _picture(file: Path, root: Path, series: Series) -> Finding:
     )
 
 
-def _image(file: Path, root: Path) -> Finding:
+def _image(file: Path, root: Path, roles: _Roles) -> Finding:
     kind = describe(file)
     try:
         from pipeline.sources import CaseReader  # MONAI's import takes longer than to look at a study
@@ -175,6 +228,7 @@ def _image(file: Path, root: Path) -> Finding:
         spacing_mm=tuple(float(v) for v in np.linalg.norm(affine[:3, :3], axis=0)) if volume else None,
         orientation="".join(nib.aff2axcodes(affine)) if volume else "",
         problem=f"{unusable} of {array.size} voxels are NaN or infinite" if unusable else None,
+        channel="" if unusable else roles.of(file),
     )
 
 
