@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,14 +70,15 @@ def group_series(slices: Iterable[DicomFiles], rules: Sequence[Rule], root: Path
     Args:
         slices: of a survey of ``root``.
         rules: one per channel, in order.
-        root: cases are named by the folder that holds all of a study's channels.
+        root: cases are named by the highest folder below it that holds nothing but the study.
     """
     found = GroupedSeries()
     studies: dict[tuple[str, str], list[FoundSeries]] = defaultdict(list)
     for one in find_series(slices):
         studies[one.study].append(one)
     names: dict[str, int] = {}
-    for series in studies.values():
+    folders = {study: {file.parent for one in series for file in one.files} for study, series in studies.items()}
+    for study, series in studies.items():
         roles: dict[int, list[FoundSeries]] = defaultdict(list)
         for one in series:
             channels = channel_of_series(one, rules)
@@ -87,8 +88,7 @@ def group_series(slices: Iterable[DicomFiles], rules: Sequence[Rule], root: Path
                 found.unused += one.paths
         if not roles:
             continue
-        used = [one for same in roles.values() for one in same]
-        folder = _common_folder([file.parent for one in used for file in one.files])
+        folder = _folder_of(study, folders, root)
         name = "_".join(folder.relative_to(root).parts) or root.resolve().name
         names[name] = names.get(name, 0) + 1
         name = name if names[name] == 1 else f"{name}_{names[name]}"  # several studies in one folder
@@ -105,8 +105,10 @@ def _named_series(
     """Say of series by number and description that they could be one channel: file names tell little."""
     for index, series in sorted(roles.items()):
         if len(series) > 1:
+            listed = "; ".join(map(str, series))
+            channel = f"case {case['name']}: channel {rules[index]['name']}"
             told = InputError(
-                f"channel {rules[index]['name']} could be any of {len(series)} series: {'; '.join(map(str, series))}",
+                f"{channel} could be any of {len(series)} series: {listed}",
                 where=folder,
                 cure="Give the channel a description in plan.yaml that only one of them has, or move the others away",
             )
@@ -176,8 +178,13 @@ def _fits_name(series: FoundSeries, name: str) -> bool:
     return any(found[start : start + len(wanted)] == wanted for start in range(len(found) - len(wanted) + 1))
 
 
-def _common_folder(folders: Sequence[Path]) -> Path:
-    common = folders[0]
+def _folder_of(study: tuple[str, str], folders_by_study: Mapping[tuple[str, str], set[Path]], root: Path) -> Path:
+    """The highest folder below the root that holds a study and no other, so that no lacking channel changes a name."""
+    folders = folders_by_study[study]
+    others = {folder for other, found in folders_by_study.items() if other != study for folder in found}
+    common = min(folders)
     while not all(folder.is_relative_to(common) for folder in folders):
+        common = common.parent
+    while root in common.parent.parents and not any(other.is_relative_to(common.parent) for other in others):
         common = common.parent
     return common

@@ -238,8 +238,7 @@ def case_of(
     case: dict[str, Any] = {"image": image, "name": name}
     if problems:
         here = ", ".join(str(rules[index]["name"]) for index in sorted(found)) or "no channel"
-        what = f"{'; '.join(problems)} of case {name}"
-        told = InputError(what, where=where, expected=telling(rules), got=here)
+        told = InputError(f"case {name}: {'; '.join(problems)}", where=where, expected=telling(rules), got=here)
         return {**case, "image": image or [str(where)], "problem": str(told)}
     if filled:
         logger.info("%s: without %s, which becomes 0", name, ", ".join(filled))

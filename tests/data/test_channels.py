@@ -95,8 +95,8 @@ def test_files_in_a_folder_per_channel(tmp_path: Path) -> None:
 def test_two_patients_with_a_channel_each_are_never_one_case(tmp_path: Path) -> None:
     _volumes(tmp_path, "anna_t1.nii.gz", "bert_flair.nii.gz")
     problems = [case["problem"] for case in find_inputs(tmp_path, channels=T1_FLAIR)]
-    assert "channel FLAIR is missing of case anna" in problems[0]
-    assert "channel T1 is missing of case bert" in problems[1]
+    assert "case anna: channel FLAIR is missing" in problems[0]
+    assert "case bert: channel T1 is missing" in problems[1]
 
 
 def test_one_file_that_holds_all_channels(tmp_path: Path) -> None:
@@ -123,16 +123,14 @@ def test_a_listing_with_several_images_a_case(tmp_path: Path) -> None:
 
 def test_a_missing_channel_is_refused_by_name(tmp_path: Path) -> None:
     _volumes(tmp_path, "a_0000.nii.gz")
-    with pytest.raises(
-        InputError, match=r"channel FLAIR is missing of case a \(expected T1 by _0000 or its name, FLAIR"
-    ):
+    with pytest.raises(InputError, match=r"case a: channel FLAIR is missing \(expected T1 by _0000 or its name, FLAIR"):
         find_inputs(tmp_path, channels=T1_FLAIR)
 
 
 def test_a_missing_channel_stops_its_own_case_alone(tmp_path: Path) -> None:
     _volumes(tmp_path, "a_0000.nii.gz", "b_0000.nii.gz", "b_0001.nii.gz")
     first, second = find_inputs(tmp_path, channels=T1_FLAIR)
-    assert "channel FLAIR is missing of case a" in first["problem"]
+    assert "case a: channel FLAIR is missing" in first["problem"]
     assert second["name"] == "b"
     assert "problem" not in second
 
@@ -150,7 +148,7 @@ def test_a_missing_channel_that_may_be_missing_has_no_image(tmp_path: Path, capl
 
 def test_two_files_for_one_channel_are_refused(tmp_path: Path) -> None:
     _volumes(tmp_path, "p/a_t1.nii.gz", "p/a_T1.nii", "p/a_flair.nii.gz")
-    with pytest.raises(InputError, match=r"channel T1 could be any of a_T1\.nii, a_t1\.nii\.gz of case p"):
+    with pytest.raises(InputError, match=r"case p: channel T1 could be any of a_T1\.nii, a_t1\.nii\.gz"):
         find_inputs(tmp_path, channels=T1_FLAIR)
 
 
@@ -245,7 +243,7 @@ def test_labelled_cases_of_every_layout(tmp_path: Path) -> None:
     assert pairs(brats) == {"p1": (2, "p1_seg.nii.gz"), "p2": (2, "p2_seg.nii.gz")}
     assert pairs(whole) == {"a": (1, "a.nii.gz")}
     (raw / "imagesTr" / "a_0001.nii.gz").unlink()
-    with pytest.raises(InputError, match="channel FLAIR is missing of case a"):
+    with pytest.raises(InputError, match="case a: channel FLAIR is missing"):
         find_pairs(raw, channels=T1_FLAIR)
     (brats / "p2" / "p2_seg.nii.gz").unlink()
     with pytest.raises(InputError, match=r"p2_t1\.nii\.gz: image has no label"):

@@ -179,7 +179,7 @@ def test_a_case_without_a_channel_is_segmented_or_refused_by_its_name(
     with caplog.at_level(logging.INFO):
         done = segment(tmp_path / "in", bundle=two.bundle, output_dir=tmp_path / "out")
     assert list(done.failures) == ["p505"]
-    assert "channel CT is missing of case p505" in done.failures["p505"]
+    assert "case p505: channel CT is missing" in done.failures["p505"]
     assert any("p504: without PET, which becomes 0" in record.getMessage() for record in caplog.records)
     assert np.asarray(_labels(tmp_path / "out", "p504").dataobj).any()
 
