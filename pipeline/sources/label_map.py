@@ -15,6 +15,7 @@ from pydicom.uid import RTStructureSetStorage
 from pipeline.dicom import Grid, LabelMap, Segment, read_rtstruct, read_segmentation, read_segments, resample_to
 from pipeline.dicom.elements import text, whole_number
 from pipeline.dicom.labels.grid import reading
+from pipeline.dicom.labels.rtstruct import CLOSED
 from pipeline.dicom.labels.volume import TISSUE, read_segment_descriptions
 from pipeline.dicom.segment import value_of_words
 from pipeline.errors import InputError
@@ -164,7 +165,7 @@ def _rois(dataset: Dataset, path: Path) -> tuple[dict[str, Segment], bool]:
     contours = {
         whole_number(item, "ReferencedROINumber"): item
         for item in dataset.get("ROIContourSequence") or ()
-        if any(text(one, "ContourGeometricType").startswith("CLOSED") for one in item.get("ContourSequence") or ())
+        if any(text(one, "ContourGeometricType") in CLOSED for one in item.get("ContourSequence") or ())
     }
     found: dict[str, Segment] = {}
     told: dict[str, int | None] = {}
