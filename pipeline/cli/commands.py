@@ -152,7 +152,8 @@ def convert(arguments: argparse.Namespace) -> int:
     """Convert one thing to another."""
     from pipeline.workflows.convert import convert
 
-    names = ["output", "reference", "series", "labels", "kind", "segmentation_type", "compression", "untilt"]
+    names = ["output", "reference", "series", "labels", "kind", "segmentation_type", "compression", "untilt",
+             "strict"]  # fmt: skip
     files = convert(arguments.source, **_named(arguments, names))
     _write("\n".join(f"wrote {file}" for file in files))
     return 0

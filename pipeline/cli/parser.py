@@ -193,6 +193,11 @@ def _add_conversion(sub: _Parser) -> None:
     about = "OUT.nii.gz, OUT.dcm, OUT.stl, OUT.obj, OUT.glb or OUT.csv: the suffix tells what is made"
     sub.add_argument("output", type=given_path, metavar="OUT", help=about)
     sub.add_argument("--reference", type=given_path, metavar="SERIES", help="the DICOM series that labels belong to")
+    sub.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse contours of an RTSTRUCT that would be interpolated, joined, clipped or left out",
+    )
     _add_series(sub)
     sub.add_argument(
         "--labels", type=given_path, metavar="FILE", help="JSON with the name, codes and colour of each label"

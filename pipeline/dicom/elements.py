@@ -43,6 +43,7 @@ READ_ERRORS = (
     KeyError,
     NotImplementedError,
     OSError,
+    RecursionError,  # of sequences in sequences
     TypeError,
     ValueError,
     struct.error,

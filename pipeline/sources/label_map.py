@@ -41,7 +41,9 @@ _Labels = npt.NDArray[np.integer[Any]]
 _log = logging.getLogger(__name__)
 
 
-def read_label_map(path: Path, *, grid: Grid | None = None, table: Sequence[Label] | None = None) -> LabelMap:
+def read_label_map(
+    path: Path, *, grid: Grid | None = None, table: Sequence[Label] | None = None, strict: bool = False
+) -> LabelMap:
     """Read a file as a label map.
 
     Args:
@@ -49,6 +51,7 @@ def read_label_map(path: Path, *, grid: Grid | None = None, table: Sequence[Labe
         grid: of the image. An RTSTRUCT, which has no voxels, needs it, and a SEG is brought to it where it is given;
             every other file keeps its own.
         table: which segments of a SEG, or ROIs of an RTSTRUCT, are wanted, and their values; all are read without it.
+        strict: see :func:`pipeline.dicom.read_rtstruct`.
 
     Raises:
         InputError: it cannot be read, has several channels, its values are not whole numbers, or a segment or ROI that
@@ -64,7 +67,7 @@ def read_label_map(path: Path, *, grid: Grid | None = None, table: Sequence[Labe
             where=path,
             cure="Give the series that it was drawn on with --reference",
         )
-    return _from_rtstruct(path, grid, table)
+    return _from_rtstruct(path, grid, table, strict=strict)
 
 
 def is_structure_set(path: Path) -> bool:
@@ -135,12 +138,14 @@ def _wanted(labels: _Labels, table: Sequence[Label]) -> dict[str, Any]:
     return {"labels": labels, "segments": table_segments(table), "numbered": False}
 
 
-def _from_rtstruct(path: Path, grid: Grid, table: Sequence[Label] | None) -> LabelMap:
+def _from_rtstruct(path: Path, grid: Grid, table: Sequence[Label] | None, *, strict: bool) -> LabelMap:
     if table is not None:
-        return LabelMap(affine=grid.affine, **_wanted(read_rtstruct(path, names=_names(table), grid=grid), table))
+        labels = read_rtstruct(path, names=_names(table), grid=grid, strict=strict)
+        return LabelMap(affine=grid.affine, **_wanted(labels, table))
     with reading(path):
         rois, numbered = _rois(pydicom.dcmread(path), path)
-    labels = read_rtstruct(path, names={segment.value: (name,) for name, segment in rois.items()}, grid=grid)
+    names = {segment.value: (name,) for name, segment in rois.items()}
+    labels = read_rtstruct(path, names=names, grid=grid, strict=strict)
     return LabelMap(labels=labels, affine=grid.affine, segments=tuple(rois.values()), numbered=numbered)
 
 

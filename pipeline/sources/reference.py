@@ -66,7 +66,7 @@ class Reference:
 
 
 def read_described_map(
-    path: Path, *, reference: Reference | None = None, table: Sequence[Label] | None = None
+    path: Path, *, reference: Reference | None = None, table: Sequence[Label] | None = None, strict: bool = False
 ) -> LabelMap:
     """Read a label map each of whose values has a meaning, on the grid of a series where one is given.
 
@@ -75,12 +75,13 @@ def read_described_map(
         reference: the series on whose grid it is wanted; an RTSTRUCT needs it.
         table: what the values mean. Of a SEG or RTSTRUCT only the segments or ROIs that it names are read; without it
             all are.
+        strict: see :func:`pipeline.dicom.read_rtstruct`.
 
     Raises:
         InputError: it cannot be read, does not lie on the reference, or its values are no labels.
     """
     if is_label_object(path):
-        return read_label_map(path, grid=None if reference is None else reference.grid, table=table)
+        return read_label_map(path, grid=None if reference is None else reference.grid, table=table, strict=strict)
     found = read_label_map(path)
     if found.affine is None:
         raise InputError(

@@ -49,6 +49,7 @@ def convert(
     segmentation_type: str = "binary",
     compression: str | None = None,
     untilt: bool = False,
+    strict: bool = False,
 ) -> list[Path]:
     """Convert an image or a label map into the format that the output's suffix names.
 
@@ -75,6 +76,7 @@ def convert(
         compression: of a DICOM SEG, see :func:`pipeline.dicom.write_segmentation`.
         untilt: bring an image of a tilted gantry to an upright grid; where the ``reference`` is one, the label map
             lies on that grid.
+        strict: refuse contours of an RTSTRUCT that would have to be interpolated, joined, clipped or left out.
 
     Returns:
         The files written, the main one first.
@@ -100,7 +102,8 @@ def convert(
     source = label_file(source)
     inputs = [source, *([labels] if labels else []), *(place.files if place else ())]
     _spare(inputs, [output, table_beside(output)] if suffix in _NIFTI else [output])
-    volume = read_described_map(source, reference=place, table=None if labels is None else read_label_table(labels))
+    table = None if labels is None else read_label_table(labels)
+    volume = read_described_map(source, reference=place, table=table, strict=strict)
     if suffix == ".dcm" and place is not None:
         options = {"segmentation_type": segmentation_type, "compression": compression}
         return [_write_dicom(volume, output, place, kind or KINDS[0], options)]
