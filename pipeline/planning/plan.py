@@ -44,7 +44,11 @@ class Data(Section):
     @field_validator("patient_pattern")
     @classmethod
     def _has_one_group(cls, pattern: str | None) -> str | None:
-        if pattern is not None and re.compile(pattern).groups < 1:
+        try:
+            groups = 1 if pattern is None else re.compile(pattern).groups
+        except re.error:
+            groups = 0
+        if groups < 1:
             raise ValueError("must be a regular expression with one (group) for the patient")
         return pattern
 
