@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from monai.utils import MetaKeys
 
+from pipeline.dicom.path_text import joined
 from pipeline.dicom.reading.tilt import outside_value
 from pipeline.errors import InputError
 from pipeline.sources.compact import compact_tensor
@@ -135,7 +136,7 @@ class Channels(SourceImage):
         about = {
             **about,
             MetaKeys.ORIGINAL_CHANNEL_DIM.value: 0,
-            "channel_files": "\n".join("" if path is None else str(path) for path in self._paths),
+            "channel_files": joined("" if path is None else path for path in self._paths),
             "absent_channels": " ".join(absent),
         }
         flat = len(np.asarray(about[MetaKeys.SPATIAL_SHAPE.value]).ravel()) < _VOLUME

@@ -15,6 +15,7 @@ from monai.transforms import MapTransform
 from monai.utils import MetaKeys, convert_to_dst_type
 
 from pipeline.dicom.labels.lattice import Turn
+from pipeline.dicom.path_text import parted
 from pipeline.errors import InputError
 from pipeline.sources.label_values import snapped
 
@@ -93,7 +94,7 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
 
     def _check_channels(self, image: Any, values: np.ndarray) -> None:
         """Of channels from files of their own each must show something."""
-        files = str(getattr(image, "meta", {}).get("channel_files", "")).split("\n")
+        files = parted(getattr(image, "meta", {}).get("channel_files", ""))
         if len(files) != len(values):
             return
         for file, one in zip(files, values, strict=True):
@@ -232,5 +233,5 @@ def grid_distance_mm(a: Any, b: Any) -> float:
 def source_of(image: Any) -> str:
     """The file that an image was loaded from, as far as it is known."""
     meta = getattr(image, "meta", {})
-    channels = str(meta.get("channel_files", "")).split("\n")  # the first may be missing
+    channels = parted(meta.get("channel_files", ""))  # the first may be missing
     return next(filter(None, channels), "") or str(meta.get("filename_or_obj", "image"))

@@ -15,6 +15,7 @@ from monai.transforms import LoadImage, MapTransform
 from monai.utils import MetaKeys, SpaceKeys
 
 from pipeline.dicom import Grid, read_labels
+from pipeline.dicom.path_text import parted
 from pipeline.sources.kinds import is_label_object, label_file
 from pipeline.sources.reader import CaseReader
 
@@ -66,7 +67,7 @@ class LoadLabeld(MapTransform):  # type: ignore[misc]
 
 
 def _grid(image: MetaTensor) -> Grid:
-    files = str(image.meta.get("dicom_files", "")).split("\n")
+    files = parted(image.meta.get("dicom_files", ""))
     frame_of_reference_uid = ""
     if files[0]:
         header = pydicom.dcmread(files[0], stop_before_pixels=True, specific_tags=["FrameOfReferenceUID"], force=True)

@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 
 from pipeline.data.mapped import MappedVolume
 from pipeline.dicom import Algorithm, Segment
+from pipeline.dicom.path_text import parted
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_picture
 from pipeline.sources.nifti import nifti_image, write_nifti
@@ -99,7 +100,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
             image, name = data[self.image_key], str(data[self.name_key])
             with taken_maps(data[key]) as maps:
                 labels = _on_input_grid(np.asarray(data[key])[0].astype(np.uint8, copy=False), image)
-                dicom_files = [file for file in str(image.meta.get("dicom_files", "")).split("\n") if file]
+                dicom_files = [file for file in parted(image.meta.get("dicom_files", "")) if file]
                 if not dicom_files and is_picture(source_of(image)):
                     self._save_picture(labels, source_of(image), name, maps)
                 else:

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, run
 from PIL import Image
 from pydicom.uid import generate_uid
 
@@ -155,6 +155,29 @@ def test_a_series_is_found_by_its_description(name: str, bundle: Path, tmp_path:
             dataset.save_as(file)
     assert main(["segment", "study", "--bundle", str(bundle), "-o", "out", "--series", name]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["study.dcm", "study.nii.gz"]
+
+
+@NAMES
+def test_a_series_of_any_name_gets_its_segmentation(name: str, bundle: Path, tmp_path: Path) -> None:
+    phantom = make_phantom(7, shape=(24, 20, 9), spacing_mm=(4.0, 4.5, 5.0))
+    for number, file in enumerate(sorted(write_phantom_dicom(phantom, tmp_path / "study" / name).iterdir())):
+        file.rename(file.with_name(f"{name}{number}"))
+    assert main(["segment", f"study/{name}", "--bundle", str(bundle), "-o", "out", "--max-memory", "4"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}.dcm", f"{name}.nii.gz"]
+    assert len(pydicom.dcmread(tmp_path / "out" / f"{name}.dcm").SegmentSequence) == 2
+
+
+@MEANT_NAMES
+def test_plain_monai_run_reads_nothing_into_what_lies_below_its_folders(
+    name: str, image: Path, bundle: Path, expected: np.ndarray, tmp_path: Path
+) -> None:
+    _copy(image, tmp_path / "in" / name / f"{name}.nii.gz")
+    own = _copy(bundle, tmp_path / "bundles" / name)
+    config = str(own / "configs" / "inference.json")
+    run(config_file=config, logging_file=False, dataset_dir=str(tmp_path / "in"), output_dir="out")
+    (mask,) = (tmp_path / "out").iterdir()
+    assert mask.name == f"{name}_{name}.nii.gz"
+    np.testing.assert_array_equal(_voxels(mask), expected)
 
 
 @MEANT_NAMES

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from monai.data.image_reader import ImageReader
 from monai.utils.enums import MetaKeys, SpaceKeys
 
+from pipeline.dicom.path_text import joined
 from pipeline.dicom.reading.geometry import ras_affine
 from pipeline.dicom.reading.series import choose, load, scan
 from pipeline.dicom.reading.tilt import Shear
@@ -27,9 +28,9 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
     The voxels are float32 in the units of the series, with axes (column, row, slice), and the affine maps them
     to RAS millimetres. The metadata is MONAI's, and:
 
-    - ``dicom_files``: the paths of the files in slice order, joined by newlines (one string survives the
-      collation of cases that differ in their number of slices; a list does not), for
-      :func:`pipeline.dicom.write_segmentation`;
+    - ``dicom_files``: the paths of the files in slice order, joined by newlines, see
+      :func:`pipeline.dicom.path_text.parted` (one string survives the collation of cases that differ in their number
+      of slices; a list does not), for :func:`pipeline.dicom.write_segmentation`;
     - ``dicom_series``: the SeriesInstanceUID, with "/2" after it for the second volume of that series;
     - ``dicom_modality``, ``dicom_series_uid`` and ``dicom_frame_of_reference_uid`` ("" where there is none).
 
@@ -93,7 +94,7 @@ class DicomSeriesReader(ImageReader):  # type: ignore[misc, unused-ignore]
             MetaKeys.SPATIAL_SHAPE.value: array.shape,
             MetaKeys.SPACE.value: SpaceKeys.RAS.value,
             MetaKeys.ORIGINAL_CHANNEL_DIM.value: "no_channel",
-            "dicom_files": "\n".join(map(str, series.files)),
+            "dicom_files": joined(series.files),
             "dicom_series": series.series_uid if series.part is None else f"{series.series_uid}/{series.part}",
             "dicom_modality": series.modality,
             "dicom_series_uid": series.series_uid,
