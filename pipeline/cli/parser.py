@@ -199,9 +199,8 @@ def _add_conversion(sub: _Parser) -> None:
         help="refuse contours of an RTSTRUCT that would be interpolated, joined, clipped or left out",
     )
     _add_series(sub)
-    sub.add_argument(
-        "--labels", type=given_path, metavar="FILE", help="JSON with the name, codes and colour of each label"
-    )
+    about = "names of the labels: JSON, with codes and colours too, dataset.json or CSV with value,name"
+    sub.add_argument("--labels", type=given_path, metavar="FILE", help=about)
     about = "what OUT.dcm is (default: segmentation)"
     sub.add_argument("--kind", choices=["segmentation", "rtstruct", "report"], help=about)
     sub.add_argument(

@@ -111,8 +111,9 @@ def on_one_grid(given: LabelMap, wanted: LabelMap, path: Path, *, resample: bool
         if wanted.shares_voxels(given):
             whole = wanted.covering(given)
             return resample_to(given, whole), whole, ""
-    if resample and given.affine is not None and wanted.affine is not None:
+    placed = given.affine is not None and wanted.affine is not None
+    if resample and placed:
         whole = wanted.covering(given) if wanted.partial else wanted
         return resample_to(given, whole), whole, _RESAMPLED
-    cure = None if given.affine is None or wanted.affine is None else "Give --resample to resample the prediction"
+    cure = "Give --resample to resample the prediction" if placed else None
     raise InputError("is not on the reference's grid", where=path, got=difference, cure=cure)

@@ -207,24 +207,28 @@ def _known(
 
 
 def _by_values(files: Sequence[FileLabels]) -> LabelPairing:
-    named: dict[int, dict[str, str]] = {}
-    for one in files:
-        for value, name in one.names.items():
-            named.setdefault(value, {}).setdefault(_plain(name), name)
-    values = {value for one in files for value in one.values}
-    places = Counter(plain for names in named.values() for plain in names)
-    clear = all(len(names) == 1 for names in named.values()) and all(count == 1 for count in places.values())
-    if not clear and any(one.numbered for one in files):
-        raise InputError("names and values of labels differ between the files, and some have values only", cure=_CURE)
-    if not clear:
-        logger.warning("names of labels differ between the files: they are paired by their values")
+    named = _clear_names(files)
     telling = [one for one in files if not one.numbered]
+    if named is None:
+        if len(telling) < len(files):
+            what = "names and values of labels differ between the files, and some have values only"
+            raise InputError(what, cure=_CURE)
+        logger.warning("names of labels differ between the files: they are paired by their values")
+    names = named or {}
+    values = sorted({value for one in files for value in one.values})
     return LabelPairing(
-        {value: next(iter(named[value].values())) if clear and value in named else f"label {value}" for value in
-         sorted(values)},
+        {value: names.get(value, f"label {value}") for value in values},
         by_name=False,
         numbers=frozenset(value for one in telling for value in one.values) if telling else None,
-    )  # fmt: skip
+    )
+
+
+def _clear_names(files: Sequence[FileLabels]) -> dict[int, str] | None:
+    """The name of each value that has one; None where a value has several, or a name."""
+    pairs = {(value, _plain(name)): name for one in files for value, name in one.names.items()}
+    values, names = {value for value, _ in pairs}, {name for _, name in pairs}
+    clear = len(values) == len(names) == len(pairs)
+    return {value: name for (value, _), name in pairs.items()} if clear else None
 
 
 def _code(kind: Sequence[str], modifier: Sequence[str] | None) -> _Code:

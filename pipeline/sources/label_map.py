@@ -187,10 +187,14 @@ def _rois(dataset: Dataset, path: Path) -> tuple[dict[str, Segment], bool]:
             "ROIs with closed contours", where=path, expected=f"1 to {_MOST}", got=len(found),
             cure="Name the ones that are wanted with --labels",
         )  # fmt: skip
+    return _with_values(found, told)
+
+
+def _with_values(rois: dict[str, Segment], told: dict[str, int | None]) -> tuple[dict[str, Segment], bool]:
     values = {value for value in told.values() if value is not None and value <= _MOST}
-    if len(values) < len(found):
-        return found, True
-    return {name: replace(roi, value=told[name] or roi.value) for name, roi in found.items()}, False
+    if len(values) < len(rois):
+        return rois, True
+    return {name: replace(roi, value=told[name] or roi.value) for name, roi in rois.items()}, False
 
 
 def _color(drawn: Dataset) -> tuple[int, int, int] | None:

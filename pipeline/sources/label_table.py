@@ -135,12 +135,7 @@ def read_label_table(path: Path, *, any_value: bool = False) -> tuple[Label, ...
         InputError: the file is missing or says something else; names the entry.
     """
     path = path.expanduser()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("no such table of labels", where=path) from None
-    except _UNREADABLE as error:
-        raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=one_line(error)) from None
+    text = _text(path)
     written_as_json = path.suffix.lower() == ".json" or text.lstrip()[:1] in tuple('[{"')
     entries = (_json_entries if written_as_json else _csv_entries)(text, path)
     model = _WideLabel if any_value else Label
@@ -151,6 +146,15 @@ def read_label_table(path: Path, *, any_value: bool = False) -> tuple[Label, ...
     labels = tuple(label for label in labels if label.value)
     _check_values(labels, path)
     return labels
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("no such table of labels", where=path) from None
+    except _UNREADABLE as error:
+        raise InputError("is no table of labels", where=path, expected=_EXPECTED, got=one_line(error)) from None
 
 
 def _json_entries(text: str, path: Path) -> list[Any]:

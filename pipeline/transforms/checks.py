@@ -113,7 +113,7 @@ class CheckImaged(MapTransform):  # type: ignore[misc]
 
     def _check_grid(self, image: Any) -> None:
         affine = getattr(image, "affine", None)
-        if affine is not None and _is_singular(np.asarray(affine, dtype=float)):
+        if affine is not None and _is_singular(affine):
             raise InputError(
                 "the affine is singular, so that the image has no place and size",
                 where=source_of(image),
@@ -191,30 +191,31 @@ def _whole(label: Any) -> Any:
 
 def _turned(label: Any, image: Any) -> Any:
     """The label map with its axes in the order and direction of the image's, where both are of one grid."""
-    if not (isinstance(label, MetaTensor) and isinstance(image, MetaTensor)) or label.ndim != image.ndim:
+    rank = label.ndim - 1
+    if rank > _VOLUME or not (_is_placed(label) and _is_placed(image)):
         return label
-    size, rank = label.shape[1:], label.ndim - 1
-    shape = (*size, *(1,) * (_VOLUME - rank))
-    affines = [np.asarray(one.affine, dtype=np.float64) for one in (image, label)]
-    if rank > _VOLUME or any(len(affine) != _VOLUME + 1 for affine in affines) or _is_singular(affines[0]):
-        return label
-    turn = Turn.nearest(np.asarray(np.linalg.solve(*affines), dtype=np.float64), shape)
-    array = turn.of(np.asarray(label)[0].reshape(shape)) if turn.found else np.asarray(label)[0].reshape(shape)
+    shape = (*label.shape[1:], *(1,) * (_VOLUME - rank))
+    grid, affine = (np.asarray(one.affine, dtype=np.float64) for one in (image, label))
+    turn = Turn.nearest(np.asarray(np.linalg.solve(grid, affine), dtype=np.float64), shape)
+    array = turn.of(np.asarray(label)[0].reshape(shape))
     if np.array_equal(turn.whole, np.eye(_VOLUME)) or array.shape[rank:] != (1,) * (_VOLUME - rank):
         return label
-    array = np.ascontiguousarray(array.reshape(1, *array.shape[:rank]))
-    affine = torch.as_tensor(affines[1] @ turn.back(shape), dtype=label.affine.dtype)
+    place = torch.as_tensor(affine @ turn.back(shape), dtype=label.affine.dtype)
     meta = {
         **label.meta,
-        MetaKeys.AFFINE.value: affine,
-        MetaKeys.ORIGINAL_AFFINE.value: affine.clone(),
-        MetaKeys.SPATIAL_SHAPE.value: np.array(array.shape[1:]),
+        MetaKeys.AFFINE.value: place,
+        MetaKeys.ORIGINAL_AFFINE.value: place.clone(),
+        MetaKeys.SPATIAL_SHAPE.value: np.array(array.shape[:rank]),
     }
-    return MetaTensor(torch.as_tensor(array), meta=meta)
+    return MetaTensor(torch.as_tensor(np.ascontiguousarray(array.reshape(1, *array.shape[:rank]))), meta=meta)
 
 
-def _is_singular(affine: np.ndarray) -> bool:
-    return not abs(float(np.linalg.det(affine))) > 0
+def _is_placed(image: Any) -> bool:
+    return isinstance(image, MetaTensor) and image.affine.shape == (_VOLUME + 1,) * 2 and not _is_singular(image.affine)
+
+
+def _is_singular(affine: Any) -> bool:
+    return not abs(float(np.linalg.det(np.asarray(affine, dtype=float)))) > 0  # nor NaN
 
 
 def grid_distance_mm(a: Any, b: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import nibabel
@@ -150,6 +151,31 @@ def test_other_label_maps_are_loaded_as_ever(write_case, bundle, tmp_path):
     np.testing.assert_array_equal(one["label"], other["label"])
     assert one["label"].dtype == other["label"].dtype
     np.testing.assert_allclose(one["label"].affine, other["label"].affine)
+
+
+@pytest.mark.parametrize("config", ["train", "evaluate"])
+@pytest.mark.parametrize("turn", [(0, 1, 2, 1, 1, -1), (1, 2, 0, -1, 1, 1)])
+def test_label_maps_stored_the_other_way_round(config, turn, write_case, bundle, tmp_path):
+    """nibabel stores the label map with other axes, in the same place, and scaled by 1/255 in 32 bits."""
+    write_case("SEG", 2, tmp_path / "image", tmp_path / "seg.dcm")
+    affine = make_phantom(2, shape=SHAPE, spacing_mm=SPACING_MM).affine
+    plain = nibabel.Nifti1Image(truth(2), affine)
+    nibabel.save(plain, tmp_path / "plain.nii.gz")
+    turned = plain.as_reoriented(np.stack([turn[:3], turn[3:]], axis=1))
+    scaled = nibabel.Nifti1Image(np.asarray(turned.dataobj, dtype=np.int16) * 255, turned.affine)
+    nibabel.save(scaled, tmp_path / "turned.nii")
+    content = bytearray((tmp_path / "turned.nii").read_bytes())
+    content[112:120] = struct.pack("<ff", 1 / 255, 0)
+    (tmp_path / "turned.nii").write_bytes(content)
+    place = "train::deterministic_transforms" if config == "train" else "validate::preprocessing::transforms"
+    transform = preprocessing(bundle, config, place)
+    one, other = (
+        transform({"image": str(tmp_path / "image"), "label": str(tmp_path / name)})
+        for name in ("plain.nii.gz", "turned.nii")
+    )
+    assert set(np.unique(one["label"])) == {0, 1, 2}
+    np.testing.assert_array_equal(other["label"], one["label"])
+    np.testing.assert_allclose(other["label"].affine, one["label"].affine, atol=1e-4)
 
 
 def test_an_image_of_another_frame_of_reference(write_case, bundle, tmp_path):
