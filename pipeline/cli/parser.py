@@ -176,7 +176,7 @@ def _add_evaluation(sub: _Parser) -> None:
     about = "tolerance of the surface Dice in mm, of pictures in pixels: a number, or NAME=MM of each label"
     sub.add_argument("--tolerance", nargs="+", metavar="MM", help=about)
     group = sub.add_argument_group("two folders of label maps, without a bundle")
-    group.add_argument("--predictions", type=given_path, metavar="DIR", help="NIfTI, NRRD, MHA, DICOM SEG or PNG")
+    group.add_argument("--predictions", type=given_path, metavar="DIR", help="NIfTI, MHA, SEG, PNG, ...")
     group.add_argument("--references", type=given_path, metavar="DIR", help="files of one name belong together")
     about = 'names of the labels: JSON {"1": "Liver"}, dataset.json or CSV with value,name'
     group.add_argument("--labels", type=given_path, metavar="FILE", help=about)

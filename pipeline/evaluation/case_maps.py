@@ -77,7 +77,7 @@ def _with_names(label_map: LabelMap, path: Path) -> LabelMap:
     if label_map.segments or label_map.affine is None or not beside.is_file():
         return label_map
     try:
-        return replace(label_map, segments=table_segments(read_label_table(beside)))
+        return replace(label_map, segments=table_segments(read_label_table(beside, any_value=True)))
     except InputError as error:
         logger.warning("%s: its names are not used: %s", path, error)
         return label_map
@@ -106,14 +106,20 @@ def on_one_grid(given: LabelMap, wanted: LabelMap, path: Path, *, resample: bool
     difference = wanted.difference(turned)
     if difference is None:
         return turned, wanted, ""
-    if given.partial or wanted.partial:  # slices without a label may be left out
-        given, wanted = given.as_thick_as(wanted), wanted.as_thick_as(given)
-        if wanted.shares_voxels(given):
-            whole = wanted.covering(given)
-            return resample_to(given, whole), whole, ""
+    whole = _covered(given, wanted)
+    if whole is not None:
+        return resample_to(given.as_thick_as(whole), whole), whole, ""
     placed = given.affine is not None and wanted.affine is not None
     if resample and placed:
         whole = wanted.covering(given) if wanted.partial else wanted
         return resample_to(given, whole), whole, _RESAMPLED
     cure = "Give --resample to resample the prediction" if placed else None
     raise InputError("is not on the reference's grid", where=path, got=difference, cure=cure)
+
+
+def _covered(given: LabelMap, wanted: LabelMap) -> LabelMap | None:
+    """The reference as far as the prediction reaches, where one leaves out slices of the other's grid; else None."""
+    if not (given.partial or wanted.partial):
+        return None
+    given, wanted = given.as_thick_as(wanted), wanted.as_thick_as(given)
+    return wanted.covering(given) if wanted.shares_voxels(given) else None

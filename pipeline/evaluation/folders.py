@@ -63,7 +63,7 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
         elif found.setdefault(name, path) != path:
             raise InputError("two files have one name", where=path, got=found[name], cure="Move one of them away")
     if not found:
-        raise InputError("holds no label map", where=folder, expected="NIfTI, NRRD, MHA, PNG or DICOM SEG")
+        raise InputError("holds no label map", where=folder, expected="NIfTI, NRRD, MHA, PNG, DICOM SEG or RTSTRUCT")
     overlays = {name for name in found if name.endswith(_OVERLAY) and name.removesuffix(_OVERLAY) in found}
     return {name: path for name, path in found.items() if name not in overlays}
 

@@ -18,7 +18,7 @@ from pipeline.sources.label_table import Label, label_names, segment_arguments
 __all__ = ["FileLabels", "LabelPairing"]
 
 # What programs call a segment for want of a name: medbundle, 3D Slicer, ITK-SNAP, dcmqi.
-_NAMELESS = re.compile(r"(label|segment|segmentation|class|roi|region|structure)[\s_-]*\d*", re.IGNORECASE)
+_NAMELESS = re.compile(r"(label|segment|segmentation|mask|class|roi|region|structure)[\s_-]*\d*", re.IGNORECASE)
 # Codes (SCT) that stand for anything: Tissue, Anatomical Structure (twice), Body structure, Morphologically abnormal.
 _VAGUE_CODES = {"85756007", "91723000", "123037004", "49755003"}
 _CURE = "Tell by --labels which value each name has"
@@ -49,7 +49,7 @@ class FileLabels:
         """Those of a label map."""
         named = {one.value: one for one in label_map.segments if not _NAMELESS.fullmatch(one.name.strip())}
         codes = {one.value: _code(one.property_type, one.modifier) for one in label_map.segments}
-        values = {*np.unique(label_map.labels).tolist(), *(one.value for one in label_map.segments)} - {0}
+        values = {*label_map.values, *(one.value for one in label_map.segments)}
         return cls(
             values=frozenset(values),
             names={value: " ".join(one.name.split()) for value, one in named.items()},
@@ -131,7 +131,7 @@ class LabelPairing:
             InputError: a label of it is none of those that are scored, or cannot be told.
         """
         own = FileLabels.of(label_map)
-        table = {value: self._target(value, own, path) for value in np.unique(label_map.labels).tolist() if value != 0}
+        table = {value: self._target(value, own, path) for value in label_map.values}
         note = self._note(own, table, path)
         if all(value == target for value, target in table.items()):
             return label_map, note
@@ -215,12 +215,15 @@ def _by_values(files: Sequence[FileLabels]) -> LabelPairing:
             raise InputError(what, cure=_CURE)
         logger.warning("names of labels differ between the files: they are paired by their values")
     names = named or {}
-    values = sorted({value for one in files for value in one.values})
     return LabelPairing(
-        {value: names.get(value, f"label {value}") for value in values},
+        {value: names.get(value, f"label {value}") for value in sorted(_all_values(files))},
         by_name=False,
-        numbers=frozenset(value for one in telling for value in one.values) if telling else None,
+        numbers=_all_values(telling) if telling else None,
     )
+
+
+def _all_values(files: Sequence[FileLabels]) -> frozenset[int]:
+    return frozenset(value for one in files for value in one.values)
 
 
 def _clear_names(files: Sequence[FileLabels]) -> dict[int, str] | None:

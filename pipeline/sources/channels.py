@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from monai.utils import MetaKeys
 
+from pipeline.dicom.labels.lattice import Turn
 from pipeline.dicom.path_text import joined
 from pipeline.dicom.reading.tilt import outside_value
 from pipeline.errors import InputError
@@ -182,8 +183,7 @@ def _on_grid(channel: _Channel, first: _Channel, size: tuple[int, ...]) -> npt.N
         )
     turn = _turn(channel.affine, channel.values.shape, first.affine, size)
     if turn is not None:
-        order, flips = turn
-        return np.flip(channel.values.transpose(order), flips)
+        return turn.of(channel.values)
     if not _overlap(channel.affine, channel.values.shape, first.affine, size):
         raise InputError(
             "channels have no place in common",
@@ -206,8 +206,8 @@ def _on_grid(channel: _Channel, first: _Channel, size: tuple[int, ...]) -> npt.N
 
 def _turn(
     affine: npt.NDArray[np.float64], size: Sequence[int], grid: npt.NDArray[np.float64], grid_size: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The order of axes, and those to flip then, that make one grid another; None where it is another grid.
+) -> Turn | None:
+    """The order and direction of axes that make one grid another; None where it is another grid.
 
     Args:
         affine: of the one, voxel indices to mm.
@@ -217,18 +217,9 @@ def _turn(
     """
     if len(size) < _VOLUME or len(grid_size) < _VOLUME:
         size, grid_size = (tuple([*one, 1, 1][:_VOLUME]) for one in (size, grid_size))
-    turn = np.linalg.inv(grid) @ affine  # the one's voxel indices to the other's
-    order = np.abs(turn[:3, :3]).argmax(axis=1)
-    if sorted(order.tolist()) != [0, 1, 2] or [size[axis] for axis in order] != list(grid_size):
-        return None
-    back = np.zeros((4, 4))  # the turned array's indices to the one's
-    back[3, 3] = 1
-    flips = tuple(axis for axis in range(_VOLUME) if turn[axis, order[axis]] < 0)
-    for axis, source in enumerate(order):
-        back[source, axis] = -1 if axis in flips else 1
-        back[source, 3] = size[source] - 1 if axis in flips else 0
-    apart = (turn @ back - np.eye(4)) @ _corners(grid_size)
-    return (tuple(order.tolist()), flips) if np.abs(apart[:3]).max() <= _TOLERANCE_VOXELS else None
+    turn = Turn.nearest(np.linalg.inv(grid) @ affine, size, thickness=False)
+    same = turn.fits(size, grid_size) and np.abs(turn.away).max() <= _TOLERANCE_VOXELS
+    return turn if same else None
 
 
 def _corners(size: Sequence[int], margin: float = 0.0) -> npt.NDArray[np.float64]:

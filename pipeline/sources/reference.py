@@ -100,7 +100,7 @@ def read_described_map(
 
 
 def _described(label_map: LabelMap, path: Path, table: Sequence[Label] | None) -> LabelMap:
-    values = (np.flatnonzero(np.bincount(label_map.labels.ravel(order="K"), minlength=1)[1:]) + 1).tolist()
+    values = label_map.values
     if table is None and not values:
         raise InputError("the label map is empty", where=path, cure="Say with --labels what it could hold")
     plain = tuple(plain_segment(value, f"Label {value}") for value in values)

@@ -140,7 +140,7 @@ def evaluate_folders(
     """Every measure of a folder of label maps against a folder of references, without a bundle.
 
     Args:
-        predictions: folder of NIfTI, NRRD, MHA, DICOM SEG or PNG.
+        predictions: folder of NIfTI, NRRD, MHA, DICOM SEG, RTSTRUCT or PNG.
         references: another one; files of one name belong together.
         output_dir: gets the files of :meth:`pipeline.evaluation.ScoreTable.write`.
         labels: what the label values are called, see :func:`pipeline.sources.read_label_table`; DICOM segments are

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,12 @@ class LabelMap:
     def names(self) -> Mapping[int, str]:
         """What the file calls its values."""
         return {segment.value: segment.name for segment in self.segments}
+
+    @cached_property
+    def values(self) -> tuple[int, ...]:
+        """The labels that occur; the background, 0, is left out."""
+        found = {value for k in range(self.labels.shape[-1]) for value in np.unique(self.labels[..., k]).tolist()}
+        return tuple(sorted(found - {0}))
 
     @property
     def volume_affine(self) -> _Floats:

@@ -28,7 +28,7 @@ class Turn:
         whole: (3, 3), with one 1 or -1 in each row and column; the identity where no turn is near.
         start: (3,), the voxel of the second grid on which the first voxel of the first one lies.
         away: (8, 3), how far each corner of the first grid lies from the voxel that it is taken for, in voxels of the
-            second one. A single slice counts as two, so that its thickness shows.
+            second one.
         found: whether a turn is near at all.
     """
 
@@ -38,14 +38,18 @@ class Turn:
     found: bool
 
     @classmethod
-    def nearest(cls, between: Floats, shape: Sequence[int]) -> Turn:
+    def nearest(cls, between: Floats, shape: Sequence[int], *, thickness: bool = True) -> Turn:
         """Find the turn.
 
         Args:
             between: (4, 4), voxels of the first grid to voxels of the second one.
             shape: (3,), of the first grid.
+            thickness: whether a single slice counts as two, so that its thickness shows; else it has any.
         """
-        corners = np.array(list(itertools.product(*((0, max(size - 1, 1)) for size in shape))), dtype=np.float64)
+        ends = [max(size - 1, 1 if thickness else 0) for size in shape]
+        corners = np.array(list(itertools.product(*((0, end) for end in ends))), dtype=np.float64)
+        if not thickness:
+            between = between / np.where(np.array([*ends, 1]) > 0, 1, np.abs(between[:3]).max(axis=0))
         near = np.abs(between[:3]).max() < _FARTHEST  # nor NaN
         whole: Indices = np.rint(between[:3, :3] if near else np.zeros((3, 3))).astype(np.intp)
         found = bool((np.abs(whole).sum(axis=0) == 1).all() and (np.abs(whole).sum(axis=1) == 1).all())
@@ -60,6 +64,10 @@ class Turn:
         """Where the first voxel of a turned array of this shape (before it is turned) lies in the second grid."""
         turned = np.abs(self.whole) @ np.array(shape, dtype=np.intp)
         return self.start + np.where(self._signs < 0, 1 - turned, 0)
+
+    def fits(self, shape: Sequence[int], other: Sequence[int]) -> bool:
+        """Whether an array of this shape covers the second grid, of the other shape, and nothing else, once turned."""
+        return self.found and not self.first(shape).any() and (np.abs(self.whole) @ shape).tolist() == list(other)
 
     def of(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The array (three axes) with its axes in the order and direction of the second grid, not copied."""
