@@ -70,7 +70,7 @@ def group_series(slices: Iterable[DicomFiles], rules: Sequence[Rule], root: Path
     Args:
         slices: of a survey of ``root``.
         rules: one per channel, in order.
-        root: cases are named by the highest folder below it that holds nothing but the study.
+        root: cases are named by the highest folder that holds nothing but the study.
     """
     found = GroupedSeries()
     studies: dict[tuple[str, str], list[FoundSeries]] = defaultdict(list)
@@ -179,7 +179,12 @@ def _fits_name(series: FoundSeries, name: str) -> bool:
 
 
 def _folder_of(study: tuple[str, str], folders_by_study: Mapping[tuple[str, str], set[Path]], root: Path) -> Path:
-    """The highest folder below the root that holds a study and no other, so that no lacking channel changes a name."""
+    """The highest folder below the root that holds a study and no other: no lacking channel changes a case's name.
+
+    It is the root itself where there is one study.
+    """
+    if len(folders_by_study) == 1:
+        return root
     folders = folders_by_study[study]
     others = {folder for other, found in folders_by_study.items() if other != study for folder in found}
     common = min(folders)

@@ -197,7 +197,7 @@ def _on_grid(channel: _Channel, first: _Channel, size: tuple[int, ...]) -> npt.N
         "%s: brought to the grid of %s by linear interpolation%s",
         channel.path,
         first.path,
-        f"; {outside:.0%} of it lie outside and get the least value" if outside else "",
+        f"; {outside:.0%} of that grid lies outside and gets the least value" if outside else "",
     )
     return _interpolated(
         channel.values, to_channel, size, outside=outside_value(float(channel.values.min()), channel.modality)

@@ -96,7 +96,9 @@ def test_what_is_interpolated_is_said_in_one_line(tmp_path: Path, caplog: pytest
     with caplog.at_level(logging.INFO, "pipeline"):
         _load(*files)
     (line,) = [record.getMessage() for record in caplog.records if "interpolation" in record.getMessage()]
-    assert line.startswith(f"{files[1]}: brought to the grid of {files[0]} by linear interpolation; 44% of it")
+    assert line.startswith(
+        f"{files[1]}: brought to the grid of {files[0]} by linear interpolation; 44% of that grid lies outside"
+    )
 
 
 def test_channels_that_lie_apart_are_refused(tmp_path: Path) -> None:

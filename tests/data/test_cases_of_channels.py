@@ -210,8 +210,8 @@ def test_series_of_one_folder_by_description_and_body_part(tmp_path: Path) -> No
             file.rename(tmp_path / "x" / f"{number}_{file.name}")
         folder.rmdir()
     rules = [{"name": "a", "description": r"\bt1\b", "body_part": "head"}, {"name": "b", "description": "FLAIR$"}]
-    names = [f"x/{number}_{n:04d}.dcm" for number in (1, 3) for n in range(4)]
-    assert _found(tmp_path, rules) == {"x": names}
+    names = [f"{number}_{n:04d}.dcm" for number in (1, 3) for n in range(4)]
+    assert _found(tmp_path / "x", rules) == {"x": names}
     with pytest.raises(
         InputError, match=r"channel a could be any of 2 series: number 1 'ax T1' MR; number 2 'ax T1' MR"
     ):
