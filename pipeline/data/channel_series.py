@@ -13,7 +13,8 @@ import pydicom
 
 from pipeline.data.channels import Grouped, Rule, case_of, words
 from pipeline.dicom.elements import decoded_text, hashed, text
-from pipeline.dicom.reading.header import Header, read_header
+from pipeline.dicom.reading.header import Header
+from pipeline.dicom.reading.headers import read_header
 from pipeline.errors import InputError
 from pipeline.sources.survey import DicomFiles
 

@@ -5,8 +5,10 @@ from .labels.rtstruct import read_rtstruct
 from .labels.segments import read_segments
 from .labels.volume import read_segmentation
 from .reading.geometry import ras_affine
+from .reading.loading import load
 from .reading.reader import DicomSeriesReader
-from .reading.series import Scan, Series, choose, load, scan
+from .reading.scanning import choose, scan
+from .reading.series import Scan, Series
 from .segment import Algorithm, Segment
 from .writing.measurement_report import write_measurement_report
 from .writing.rtstruct import write_rtstruct

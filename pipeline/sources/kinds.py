@@ -14,7 +14,7 @@ import pydicom
 from pydicom.uid import UID
 
 from pipeline.dicom.elements import text
-from pipeline.dicom.reading.header import read_header
+from pipeline.dicom.reading.headers import read_header
 from pipeline.dicom.reading.preamble import begins_dicom, promises_dicom
 from pipeline.dicom.sop_classes import LABELS
 from pipeline.errors import InputError

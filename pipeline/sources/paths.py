@@ -60,7 +60,7 @@ def first_of(image: ImagePaths) -> tuple[Path, ...]:
 
 def _series_uid(path: Path) -> str:
     """The SeriesInstanceUID of a DICOM file, or of the first image in a folder; "" of anything else."""
-    from pipeline.dicom.reading.header import read_header
+    from pipeline.dicom.reading.headers import read_header
     from pipeline.sources.kinds import is_dicom
 
     files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []

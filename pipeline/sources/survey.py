@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.dicom.reading.header import read_header
+from pipeline.dicom.reading.headers import read_header
 from pipeline.errors import InputError
 from pipeline.sources.kinds import PICTURE_KINDS, VOLUME_KINDS, describe, is_label_object, kind_of
 

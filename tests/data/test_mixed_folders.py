@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-import pipeline.dicom.reading.header as header_module
+import pipeline.dicom.reading.headers as header_module
 from pipeline.data import find_inputs
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError

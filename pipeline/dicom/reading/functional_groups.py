@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 
 from pipeline.dicom.elements import first_item, plain_text, text
+from pipeline.dicom.reading.header import Concatenation
 from pipeline.dicom.reading.image_modules import ACQUISITION_KEYWORDS, image_plane
 from pipeline.errors import InputError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.dicom.reading.header import Header
 
-__all__ = ["CONCATENATION_KEYWORDS", "Concatenation", "concatenation", "frame_headers"]
+__all__ = ["CONCATENATION_KEYWORDS", "concatenation", "frame_headers"]
 
 CONCATENATION_KEYWORDS = ("ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber")
 
@@ -40,15 +41,6 @@ _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFram
 # A legacy converted image keeps here what its single frames had and no functional group takes (PS3.3 C.7.6.25).
 _UNASSIGNED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
 _NOTHING = Dataset()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Concatenation:
-    """That an instance is part ``number`` of ``total`` of one image cut in parts (PS3.3 C.7.6.16.2.2.4)."""
-
-    uid: str
-    number: str
-    total: str
 
 
 def concatenation(dataset: Dataset, path: Path) -> Concatenation | None:

@@ -11,7 +11,8 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 
 from pipeline.dicom.path_text import joined
 from pipeline.dicom.reading.geometry import ras_affine
-from pipeline.dicom.reading.series import choose, load, scan
+from pipeline.dicom.reading.loading import load
+from pipeline.dicom.reading.scanning import choose, scan
 from pipeline.dicom.reading.tilt import Shear
 
 if TYPE_CHECKING:

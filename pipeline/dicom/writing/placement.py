@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from pipeline.dicom.labels.lattice import Turn
-from pipeline.dicom.reading.series import choose, scan
+from pipeline.dicom.reading.scanning import choose, scan
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
