@@ -4,7 +4,7 @@ from pipeline.evaluation.bootstrap import bootstrap_interval, mean_intervals
 from pipeline.evaluation.classification.table import ClassificationTable
 from pipeline.evaluation.measure_table import MeasureTable, read_measures
 from pipeline.evaluation.provenance import provenance
-from pipeline.evaluation.scores import ScoreTable, report_scores
+from pipeline.evaluation.score_table import ScoreTable, report_scores
 
 __all__ = [
     "ClassificationTable",

@@ -15,7 +15,7 @@ from pipeline.evaluation.tables import aligned, number, write_csv, write_json
 from pipeline.writing import whole_file
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.comparison import Comparison, Difference
+    from pipeline.evaluation.compared import Compared, Difference
 
 __all__ = ["comparison_text", "write_comparison"]
 
@@ -31,7 +31,7 @@ _METHODS = (
 _About = Mapping[str, Mapping[str, Any]]
 
 
-def write_comparison(comparison: Comparison, folder: Path, about: _About) -> list[Path]:
+def write_comparison(comparison: Compared, folder: Path, about: _About) -> list[Path]:
     """Write ``comparison.csv``, ``.json`` and ``.txt``, and ``ranking.csv``."""
     facts = {name: fact_columns(about.get(name, {})) for name in comparison.names}
     rows = [
@@ -69,7 +69,7 @@ def write_comparison(comparison: Comparison, folder: Path, about: _About) -> lis
     return [*files, folder / "comparison.txt"]
 
 
-def comparison_text(comparison: Comparison, about: _About) -> str:
+def comparison_text(comparison: Compared, about: _About) -> str:
     """Differences with their intervals, a line each, and the ranking; ``*`` marks an adjusted p under 0.05."""
     lines = [f"{comparison.cases} cases of {comparison.patients} patients in all of {', '.join(comparison.names)}"]
     lines += [f"{name}: {about_text(about[name])}" for name in comparison.names if name in about]

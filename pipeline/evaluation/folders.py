@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.errors import InputError, one_line
 from pipeline.evaluation.case_maps import CaseMaps, on_one_grid
 from pipeline.evaluation.pairing import FileLabels, LabelPairing
-from pipeline.evaluation.scores import ScoreTable
+from pipeline.evaluation.score_table import ScoreTable
 from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix
 from pipeline.sources.label_map import LabelMap
 

@@ -17,7 +17,7 @@ from pipeline.evaluation.tables import aligned, number, write_json, written
 from pipeline.writing import whole_file
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.scores import ScoreTable
+    from pipeline.evaluation.scores import Scores
 
 __all__ = ["BOOTSTRAP", "GROUP_FILES", "SUMMARY_FILE", "score_text", "write_scores"]
 
@@ -40,7 +40,7 @@ _SURFACES = {
 }
 
 
-def write_scores(table: ScoreTable, root: Path, about: Mapping[str, Any]) -> list[Path]:
+def write_scores(table: Scores, root: Path, about: Mapping[str, Any]) -> list[Path]:
     """Write ``dice.csv``, ``dice.json``, ``metrics.csv`` and ``summary.json``; groups of an older table go."""
     for name in GROUP_FILES:
         (root / name).unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def write_scores(table: ScoreTable, root: Path, about: Mapping[str, Any]) -> lis
     ]
 
 
-def score_text(table: ScoreTable) -> str:
+def score_text(table: Scores) -> str:
     """Dice with its interval, a line per label; a line per label and further measure; and the cases that failed."""
     width = max([len(name) for name in table.labels.values()] + [4])
     about = f"{len(table.cases)} cases of {len(set(table.patients.values()))} patients"
@@ -69,7 +69,7 @@ def score_text(table: ScoreTable) -> str:
     return "\n".join(lines)
 
 
-def _measure_lines(table: ScoreTable) -> list[str]:
+def _measure_lines(table: Scores) -> list[str]:
     rows = [[f"surface: {table.definition}", "mean", "95 % interval", "median", "finite", "infinite", "undefined"]]
     tolerances = {name: table.tolerance_mm[value] for value, name in table.labels.items()}
     for label, measures in table.measures().summary().items():
@@ -84,7 +84,7 @@ def _measure_lines(table: ScoreTable) -> list[str]:
     return ["", *aligned(rows)] if len(rows) > 1 else []
 
 
-def _summary_content(table: ScoreTable, about: Mapping[str, Any]) -> dict[str, Any]:
+def _summary_content(table: Scores, about: Mapping[str, Any]) -> dict[str, Any]:
     measures = table.measures()
     return {
         "format_version": FORMAT_VERSION,
@@ -104,7 +104,7 @@ def _summary_content(table: ScoreTable, about: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _dice_rows(table: ScoreTable) -> list[dict[str, Any]]:
+def _dice_rows(table: Scores) -> list[dict[str, Any]]:
     names = list(table.labels.values())
     return [
         {
@@ -118,7 +118,7 @@ def _dice_rows(table: ScoreTable) -> list[dict[str, Any]]:
     ]
 
 
-def _write_dice_csv(table: ScoreTable, path: Path, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> Path:
+def _write_dice_csv(table: Scores, path: Path, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> Path:
     facts = {"patients": len(set(table.patients.values())), **fact_columns(about)}
     with written(path) as file:
         writer = csv.DictWriter(file, ["case", "patient", *table.labels.values(), "mean", "note", *facts])
@@ -130,7 +130,7 @@ def _write_dice_csv(table: ScoreTable, path: Path, rows: list[dict[str, Any]], a
     return path
 
 
-def _write_dice_json(table: ScoreTable, path: Path, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> Path:
+def _write_dice_json(table: Scores, path: Path, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> Path:
     counts = {"count": len(rows), "patients": len(set(table.patients.values()))}
     summary = {
         name: {key: None if np.isnan(value) else value for key, value in row.items()}  # JSON knows no NaN

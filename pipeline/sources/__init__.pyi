@@ -1,7 +1,8 @@
-from .image import Options, SourceImage, open_image
+from .image import Options, SourceImage
 from .label_map import LabelMap, read_label_map, resample_to
 from .label_table import Code, Label, read_label_table, segment_arguments, write_label_table
 from .nifti import write_nifti
+from .opening import open_image
 from .pictures import PictureReader
 from .reader import CaseReader
 from .survey import Survey, survey

@@ -30,7 +30,7 @@ from pipeline.dicom.path_text import joined
 from pipeline.dicom.reading.tilt import outside_value
 from pipeline.errors import InputError
 from pipeline.sources.compact import compact_tensor
-from pipeline.sources.image import Options, SourceImage, open_image, read_voxels
+from pipeline.sources.image import Options, SourceImage, read_voxels
 
 __all__ = ["Channels"]
 
@@ -54,14 +54,16 @@ class Channels(SourceImage):
     """Several images that are the channels of one.
 
     Args:
-        channels: the paths of each, see :func:`pipeline.sources.paths.channels_of`; one without paths becomes zeros.
+        images: each by itself; None for one that the case lacks, which becomes zeros.
+        channels: the paths of each, see :func:`pipeline.sources.paths.channels_of`.
         options: of each.
     """
 
-    def __init__(self, channels: Sequence[Sequence[Path]], options: Options) -> None:
+    def __init__(
+        self, images: Sequence[SourceImage | None], channels: Sequence[Sequence[Path]], options: Options
+    ) -> None:
         super().__init__([path for paths in channels for path in paths], options)
-        own = replace(options, channels=None)
-        self._images = [open_image(list(paths), own) if paths else None for paths in channels]
+        self._images = list(images)
         self._paths = [paths[0] if paths else None for paths in channels]
 
     @property

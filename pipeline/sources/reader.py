@@ -10,7 +10,8 @@ from monai.data.utils import is_no_channel
 from monai.utils import MetaKeys
 
 from pipeline.sources.compact import compact_tensor
-from pipeline.sources.image import Options, open_image, read_voxels
+from pipeline.sources.image import Options, read_voxels
+from pipeline.sources.opening import open_image
 from pipeline.sources.pictures import PathReader
 
 __all__ = ["CaseReader"]

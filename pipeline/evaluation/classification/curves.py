@@ -12,7 +12,7 @@ from pipeline.metrics.calibration import CalibrationBins, equal_count_bins
 from pipeline.metrics.thresholds import precision_recall_points, roc_points
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.classification.table import ClassificationTable
+    from pipeline.evaluation.classification.scores import ClassScores
 
 __all__ = ["Band", "ClassCurves", "class_bins", "class_curves", "curve_bands", "positive_classes"]
 
@@ -57,13 +57,13 @@ class ClassCurves(NamedTuple):
     decided: tuple[float, float, float]
 
 
-def positive_classes(table: ClassificationTable) -> list[int]:
+def positive_classes(table: ClassScores) -> list[int]:
     """The numbers of the classes that are looked at one by one: of two exclusive ones, only the second."""
     size = len(table.classes)
     return [1] if size == _PAIR and not table.multi_label else list(range(size))
 
 
-def class_curves(table: ClassificationTable) -> list[ClassCurves]:
+def class_curves(table: ClassScores) -> list[ClassCurves]:
     """The curves of each of :func:`positive_classes`; empty where no case has a reference.
 
     A case without a prediction ranks as the worst, see :attr:`JudgedCases.scores`.
@@ -95,7 +95,7 @@ def class_curves(table: ClassificationTable) -> list[ClassCurves]:
     return found
 
 
-def class_bins(table: ClassificationTable) -> dict[str, CalibrationBins]:
+def class_bins(table: ClassScores) -> dict[str, CalibrationBins]:
     """The calibration of the cases with a reference and a prediction, in bins of equal count.
 
     Returns:

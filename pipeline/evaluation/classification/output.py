@@ -14,7 +14,7 @@ from pipeline.evaluation.score_output import BOOTSTRAP
 from pipeline.evaluation.tables import aligned, number, write_csv, write_json
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.classification.table import ClassificationTable
+    from pipeline.evaluation.classification.scores import ClassScores
 
 __all__ = ["classification_text", "write_classification"]
 
@@ -23,7 +23,7 @@ _CELLS = ("true_negative", "false_positive", "false_negative", "true_positive")
 _CLASS_MEASURES = ("recall", "precision", "f1", "roc_auc")
 
 
-def write_classification(table: ClassificationTable, root: Path, about: Mapping[str, Any]) -> list[Path]:
+def write_classification(table: ClassScores, root: Path, about: Mapping[str, Any]) -> list[Path]:
     """Write ``probabilities.csv`` and, where references are known, the other files of the table's ``write``."""
     files = [root / "probabilities.csv"]
     write_csv(files[0], _case_rows(table))
@@ -50,7 +50,7 @@ def write_classification(table: ClassificationTable, root: Path, about: Mapping[
     return [*files, *write_class_summary(table, root, about)]
 
 
-def classification_text(table: ClassificationTable) -> str:
+def classification_text(table: ClassScores) -> str:
     """Measures with their intervals, a line per class, and the confusion matrix, in aligned columns."""
     counts = table.counts()
     size = f"({counts['cases']} cases of {counts['patients']} patients)"
@@ -67,7 +67,7 @@ def classification_text(table: ClassificationTable) -> str:
     return "\n".join(lines)
 
 
-def _measure_lines(table: ClassificationTable, size: str) -> list[str]:
+def _measure_lines(table: ClassScores, size: str) -> list[str]:
     rows = [
         [name.replace("_", " "), number(row["value"]), f"{number(row['low'])} to {number(row['high'])}"]
         for name, row in table.summary().items()
@@ -77,7 +77,7 @@ def _measure_lines(table: ClassificationTable, size: str) -> list[str]:
     return [f"{first}   {size}", *others]
 
 
-def _class_lines(table: ClassificationTable) -> list[str]:
+def _class_lines(table: ClassScores) -> list[str]:
     rows = [
         [name, *(number(row[measure]) for measure in _CLASS_MEASURES), f"{row['count']}"]
         for name, row in table.summary()["classes"].items()
@@ -85,7 +85,7 @@ def _class_lines(table: ClassificationTable) -> list[str]:
     return aligned([["class", *(measure.replace("_", " ") for measure in _CLASS_MEASURES), "cases"], *rows])
 
 
-def _confusion_lines(table: ClassificationTable) -> list[str]:
+def _confusion_lines(table: ClassScores) -> list[str]:
     judged = table.judged()
     if judged is None:
         return []
@@ -98,13 +98,13 @@ def _confusion_lines(table: ClassificationTable) -> list[str]:
     return lines if table.multi_label else ["rows: reference, columns: predicted", *lines]
 
 
-def _prediction_lines(table: ClassificationTable) -> list[str]:
+def _prediction_lines(table: ClassScores) -> list[str]:
     counts = sum((table.decision(name).astype(int) for name in table.cases), np.zeros(len(table.classes), dtype=int))
     rows = ([name, f"{count}"] for name, count in zip(table.classes, counts, strict=True))
     return aligned([["predicted", "cases"], *rows])
 
 
-def _case_rows(table: ClassificationTable) -> list[list[str]]:
+def _case_rows(table: ClassScores) -> list[list[str]]:
     known_patient = any(case.patient is not None for case in table.cases.values())
     known_reference = bool(table.judged_names())
     header = ["case", *(["patient"] * known_patient), *(["reference"] * known_reference), "predicted"]
@@ -124,9 +124,7 @@ def _case_rows(table: ClassificationTable) -> list[list[str]]:
     return rows
 
 
-def _confusion_rows(
-    table: ClassificationTable, confusion: npt.NDArray[np.int64]
-) -> tuple[list[str], list[list[str | int]]]:
+def _confusion_rows(table: ClassScores, confusion: npt.NDArray[np.int64]) -> tuple[list[str], list[list[str | int]]]:
     cells = confusion.reshape(len(table.classes), -1).tolist()
     header = ["class", *_CELLS] if table.multi_label else ["reference", *table.classes, _NO_PREDICTION]
     return header, [[name, *row] for name, row in zip(table.classes, cells, strict=True)]

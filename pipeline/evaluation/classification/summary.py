@@ -19,7 +19,7 @@ from pipeline.metrics.thresholds import average_precision_of_ranks
 
 if TYPE_CHECKING:
     from pipeline.evaluation.classification.measures import JudgedCases
-    from pipeline.evaluation.classification.table import ClassificationTable
+    from pipeline.evaluation.classification.scores import ClassScores
 
 __all__ = ["CLASS_DEFINITIONS", "class_measures", "overall_measures", "write_class_summary"]
 
@@ -54,8 +54,8 @@ _CONVENTIONS = {
 _Floats = npt.NDArray[np.float64]
 
 
-def overall_measures(table: ClassificationTable) -> dict[str, dict[str, float]]:
-    """The measures of the whole set: those of :meth:`ClassificationTable.summary`, and the Brier score.
+def overall_measures(table: ClassScores) -> dict[str, dict[str, float]]:
+    """The measures of the whole set: those of :meth:`ClassScores.summary`, and the Brier score.
 
     Returns:
         ``value``, ``low`` and ``high`` by measure; empty without references.
@@ -70,7 +70,7 @@ def overall_measures(table: ClassificationTable) -> dict[str, dict[str, float]]:
     return {**found, "brier": _means({"brier": np.where(judged.made, scores, np.nan)}, _patients(table))["brier"]}
 
 
-def class_measures(table: ClassificationTable) -> dict[str, dict[str, dict[str, float]]]:
+def class_measures(table: ClassScores) -> dict[str, dict[str, dict[str, float]]]:
     """The measures of each class against the rest, with 95 % BCa bootstrap intervals over patients.
 
     Returns:
@@ -84,12 +84,12 @@ def class_measures(table: ClassificationTable) -> dict[str, dict[str, dict[str, 
     return {table.classes[k]: _measures(judged, k, patients) for k in positive_classes(table)}
 
 
-def write_class_summary(table: ClassificationTable, root: Path, about: Mapping[str, Any]) -> list[Path]:
+def write_class_summary(table: ClassScores, root: Path, about: Mapping[str, Any]) -> list[Path]:
     """Write ``summary.json`` and ``metrics.csv``, a row per case and class."""
     return [write_json(root / "summary.json", _content(table, about)), _case_measures(table).write(root, about)]
 
 
-def _patients(table: ClassificationTable) -> list[str]:
+def _patients(table: ClassScores) -> list[str]:
     return [table.cases[name].patient or name for name in table.judged_names()]
 
 
@@ -134,7 +134,7 @@ def _means(columns: Mapping[str, _Floats], patients: list[str]) -> dict[str, dic
             for name, (m, a, b) in zip(columns, rows, strict=True)}  # fmt: skip
 
 
-def _content(table: ClassificationTable, about: Mapping[str, Any]) -> dict[str, Any]:
+def _content(table: ClassScores, about: Mapping[str, Any]) -> dict[str, Any]:
     judged, counts = table.judged(), table.counts()
     overall, classes = overall_measures(table), class_measures(table)
     used = {*overall, *(name for row in classes.values() for name in row), "calibration_error"}
@@ -165,7 +165,7 @@ def _bins(bins: CalibrationBins) -> dict[str, Any]:
     }
 
 
-def _case_measures(table: ClassificationTable) -> MeasureTable:
+def _case_measures(table: ClassScores) -> MeasureTable:
     """What was said of each case and class; NaN where there is no prediction."""
     names, judged = table.judged_names(), table.judged()
     if judged is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.evaluation.folders import FolderPairs
 from pipeline.evaluation.pairing import LabelPairing
-from pipeline.evaluation.scores import ScoreTable
+from pipeline.evaluation.score_table import ScoreTable
 from pipeline.reports.html.gallery import CaseGallery, choose_cases, find_images, folder_cases
 from pipeline.reports.html.learning import find_curves
 from pipeline.reports.html.report import write_report
