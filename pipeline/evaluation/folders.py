@@ -102,7 +102,7 @@ def pair_labels(found: FolderPairs) -> LabelPairing:
                 labels.extend(_labels_of(maps, side, faults))
     if not any(held.values()):
         raise InputError("no label map can be read", where=found.predictions, got=next(iter(faults), None))
-    return LabelPairing.of_files([*held["reference"], *held["prediction"]])
+    return LabelPairing.of_files(held["reference"], held["prediction"])
 
 
 def _labels_of(maps: CaseMaps, side: str, faults: list[str]) -> list[FileLabels]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
@@ -107,19 +108,29 @@ class LabelPairing:
         return cls(label_names(table, where), answers=answers, codes=codes)
 
     @classmethod
-    def of_files(cls, files: Sequence[FileLabels]) -> LabelPairing:
+    def of_files(cls, references: Sequence[FileLabels], predictions: Sequence[FileLabels]) -> LabelPairing:
         """Pair by what the files say: by names where every label of every file has one, by values otherwise.
 
-        Args:
-            files: the references first: theirs are the values.
+        The values are those of the references.
 
         Raises:
-            InputError: two files give one value to different names, or one name to different values, and others have
-                values only.
+            InputError: two files give one value to different names, and one name is in none of the others; or to two
+                values, and others have values only.
         """
+        files = (*references, *predictions)
         if any(one.names for one in files) and all(one.is_named for one in files):
-            return _by_names(files)
+            found = _by_names(files)
+            _check_partners(found, references, predictions)
+            return found
         return _by_values(files)
+
+    def values_of(self, files: Sequence[FileLabels]) -> dict[int, set[int]]:
+        """The labels that are scored and in some files, each of whose labels has a name; with their values there."""
+        found: dict[int, set[int]] = {}
+        for one in files:
+            for value in one.values:
+                found.setdefault(self._target(value, one, Path()), set()).add(value)
+        return found
 
     def onto(self, label_map: LabelMap, path: Path) -> tuple[LabelMap, str]:
         """Give a label map the values that are scored.
@@ -204,6 +215,23 @@ def _known(
             return value
     alike = [value for value, other in codes.items() if code and other == code and not answers[value] & without]
     return alike[0] if len(alike) == 1 else None
+
+
+def _check_partners(pairing: LabelPairing, references: Sequence[FileLabels], predictions: Sequence[FileLabels]) -> None:
+    """Labels of one side alone are said, and refused where values would pair them."""
+    here, there = pairing.values_of(references), pairing.values_of(predictions)
+    alone = here.keys() - there.keys(), there.keys() - here.keys()
+    for label, other in itertools.product(*map(sorted, alone)):
+        shared = here[label] & there[other]
+        if shared:
+            raise InputError(
+                f"label {min(shared)} is '{pairing.names[label]}' in the references "
+                f"and '{pairing.names[other]}' in the predictions",
+                cure="Name both in --labels, one of them among its label's source_names",
+            )
+    for side, labels in zip(("references", "predictions"), alone, strict=True):
+        if labels:
+            logger.warning("labels of the %s alone: %s", side, ", ".join(pairing.names[one] for one in sorted(labels)))
 
 
 def _by_values(files: Sequence[FileLabels]) -> LabelPairing:

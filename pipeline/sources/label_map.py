@@ -85,13 +85,10 @@ def read_structures_on(label_map: LabelMap, path: Path) -> LabelMap:
     Raises:
         InputError: see :func:`read_label_map`; or the label map is a picture.
     """
-    around = label_map
-    if label_map.partial:
-        around = label_map.reaching(contour_points(path))
+    around = label_map.reaching(contour_points(path)) if label_map.partial else label_map
+    affine, frame = around.volume_affine, label_map.frame_of_reference_uid
     columns, rows, slices = around.labels.shape
-    frame = label_map.frame_of_reference_uid
-    grid = Grid(shape=(columns, rows, slices), affine=around.volume_affine, frame_of_reference_uid=frame)
-    return read_label_map(path, grid=grid)
+    return read_label_map(path, grid=Grid(shape=(columns, rows, slices), affine=affine, frame_of_reference_uid=frame))
 
 
 def plain_segment(value: int, name: str) -> Segment:

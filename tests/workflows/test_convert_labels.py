@@ -17,6 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, RTStructureSetStora
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
 from pipeline.workflows.convert import convert
+from pipeline.workflows.deidentify import deidentify
 
 
 def table(path, content):
@@ -252,3 +253,21 @@ def test_real_contours_through_a_segmentation(shared_data, tmp_path):
     assert np.asarray(first.dataobj).sum() > 1000
     assert names.read_text() == again.read_text()
     np.testing.assert_array_equal(by_highdicom(seg), np.asarray(first.dataobj))
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "rtstruct"])
+def test_label_values_come_back(kind, series, phantom, tmp_path):
+    """Values 2 and 9, which a binary SEG has to number 1 and 2."""
+    labels = np.array([0, 2, 9], dtype=np.uint8)[phantom.labels]
+    nib.save(nib.Nifti1Image(labels, phantom.affine), tmp_path / "labels.nii")
+    (made,) = convert(tmp_path / "labels.nii", tmp_path / "made.dcm", reference=series, kind=kind)
+    back, _ = convert(made, tmp_path / "back.nii", reference=series)
+    np.testing.assert_array_equal(np.asarray(nib.load(back).dataobj), labels)
+    if kind == "rtstruct":
+        return  # de-identification removes what is said of ROIs (PS3.15 table E.1-1)
+    (tmp_path / "study").mkdir()
+    made.rename(tmp_path / "study" / "made.dcm")
+    deidentify(tmp_path / "study", tmp_path / "shared")
+    (shared,) = (tmp_path / "shared").rglob("*.dcm")
+    back, _ = convert(shared, tmp_path / "shared.nii")
+    np.testing.assert_array_equal(np.asarray(nib.load(back).dataobj), labels)

@@ -165,3 +165,26 @@ def test_names_beside_label_maps_count(dicom: tuple[Phantom, Path], tmp_path: Pa
         (folder / "a_labels.json").unlink()
     table, _, _ = evaluate_in(folders)
     assert table.cases["a"].tolist() == [0, 0]
+
+
+def test_other_names_for_one_value_are_refused(
+    dicom: tuple[Phantom, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing tells whether the two are one; of another value, they are two."""
+    phantom, _ = dicom
+    folders = tmp_path / "predictions", tmp_path / "references"
+    save_seg(phantom.labels, dicom, folders[1] / "a.dcm")
+    save_seg(phantom.labels, dicom, folders[0] / "a.dcm", renamed("Kidney", "Zyste"))
+    with pytest.raises(InputError, match="label 2 is 'Cyst' in the references and 'Zyste' in the predictions"):
+        evaluate_in(folders)
+    entries = [{"value": 1, "name": "Kidney"}, {"value": 2, "name": "Cyst", "source_names": ["Zyste"]}]
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    table, failures, _ = evaluate_in(folders, labels=tmp_path / "labels.json")
+    assert (failures, table.cases["a"].tolist()) == ({}, [1, 1])
+    third = dataclasses.replace(SEGMENTS[1], value=3, name="Stone")
+    save_seg(np.array([0, 1, 3], np.uint8)[phantom.labels], dicom, folders[0] / "a.dcm", [SEGMENTS[0], third])
+    table, failures, _ = evaluate_in(folders)
+    assert (failures, table.labels) == ({}, {1: "Kidney", 2: "Cyst", 3: "Stone"})
+    assert table.cases["a"].tolist() == [1, 0, 0]
+    assert "labels of the references alone: Cyst" in caplog.text
+    assert "labels of the predictions alone: Stone" in caplog.text
