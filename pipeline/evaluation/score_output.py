@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.errors import shown
 from pipeline.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
 from pipeline.evaluation.columns import about_column
 from pipeline.evaluation.provenance import fact_columns
@@ -64,8 +65,8 @@ def score_text(table: Scores) -> str:
         for name, row in table.summary().items()
     ]
     lines += _measure_lines(table)
-    lines += [f"{name}: no usable prediction, counted as 0: {reason}" for name, reason in table.missing.items()]
-    lines += [f"{name}: not scored: {reason}" for name, reason in table.unscored.items()]
+    lines += [f"{shown(name)}: no usable prediction, counted as 0: {reason}" for name, reason in table.missing.items()]
+    lines += [f"{shown(name)}: not scored: {reason}" for name, reason in table.unscored.items()]
     return "\n".join(lines)
 
 

@@ -20,6 +20,9 @@ __all__ = ["Scores"]
 logger = logging.getLogger(__name__)
 
 
+_COLUMNS = {"case", "patient", "mean", "note"}
+
+
 class Scores:
     """Every measure of :class:`pipeline.metrics.Measures` per case and named label, and the Dice among them.
 
@@ -33,7 +36,7 @@ class Scores:
         definition: which surface the distances are of, see :func:`pipeline.metrics.measure`.
 
     Raises:
-        InputError: two labels have one name.
+        InputError: two labels have one name, or one has that of a column of the tables.
     """
 
     def __init__(
@@ -46,6 +49,9 @@ class Scores:
         self.labels = {int(value): name for value, name in labels.items()}
         if len(set(self.labels.values())) < len(self.labels):
             raise InputError("two labels have one name", got=", ".join(self.labels.values()))
+        taken = _COLUMNS & {*self.labels.values()}
+        if taken:
+            raise InputError("a label has the name of a column of the tables", got=min(taken), cure="Rename the label")
         self.tolerance_mm = (
             {int(value): float(one) for value, one in tolerance_mm.items()}
             if isinstance(tolerance_mm, Mapping)

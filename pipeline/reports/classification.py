@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import shown
 from pipeline.evaluation import ClassificationTable, provenance
 from pipeline.reports.figures import Picture, draw_confusion, draw_contact_sheet
 from pipeline.sources.paths import first_of
@@ -118,14 +119,14 @@ def _prediction_text(table: ClassificationTable) -> str:
     rows = []
     for name, case in sorted(table.cases.items()):
         if case.missing is not None:
-            rows.append((name, f"no prediction: {case.missing}", ""))
+            rows.append((shown(name), f"no prediction: {case.missing}", ""))
             continue
         chosen = table.decision(name)
         values = case.probabilities[chosen] if chosen.any() else case.probabilities.max(keepdims=True)
-        rows.append((name, table.predicted(name) or "none", "; ".join(f"{value:.3f}" for value in values)))
-    shown = [("case", "predicted", "probability"), *rows[:_MAX_ROWS]]
-    widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
-    lines = [f"{name:<{widths[0]}}  {chosen:<{widths[1]}}  {value}".rstrip() for name, chosen, value in shown]
+        rows.append((shown(name), table.predicted(name) or "none", "; ".join(f"{value:.3f}" for value in values)))
+    told = [("case", "predicted", "probability"), *rows[:_MAX_ROWS]]
+    widths = [max(len(row[column]) for row in told) for column in (0, 1)]
+    lines = [f"{name:<{widths[0]}}  {chosen:<{widths[1]}}  {value}".rstrip() for name, chosen, value in told]
     if len(rows) > _MAX_ROWS:
         lines.append(f"and {len(rows) - _MAX_ROWS} more")
     return "\n".join(lines)

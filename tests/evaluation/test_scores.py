@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.errors import InputError
 from pipeline.evaluation import ScoreTable, report_scores
 
 
@@ -52,3 +53,15 @@ def test_the_interval_is_over_patients_and_a_table_of_one_has_none(tmp_path: Pat
     alone.add("a", np.array([[1, 0]]), np.array([[1, 1]]), patient="p")
     alone.write(tmp_path)
     assert json.loads((tmp_path / "dice.json").read_text())["summary"]["nodule"]["low"] is None
+
+
+@pytest.mark.parametrize("name", ["case", "patient", "mean", "note"])
+def test_a_label_is_no_column_of_the_tables(name: str) -> None:
+    with pytest.raises(InputError, match="name of a column"):
+        ScoreTable({1: name, 2: "Liver"})
+
+
+def test_a_name_with_a_line_break_keeps_to_its_line() -> None:
+    table = ScoreTable({1: "head"})
+    table.add_missing({"two\nlines": "cannot be read"})
+    assert table.text().splitlines()[-1] == r"two\nlines: no usable prediction, counted as 0: cannot be read"

@@ -142,7 +142,7 @@ def test_what_an_option_says_is_no_expression(
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
-@MEANT_NAMES
+@pytest.mark.parametrize("name", [CODE, "@device", "%configs", "a@##b %::c"])
 def test_a_series_is_found_by_its_description(name: str, bundle: Path, tmp_path: Path) -> None:
     phantom = make_phantom(7, shape=(24, 20, 9), spacing_mm=(4.0, 4.5, 5.0))
     for number, description in enumerate((name, "another")):
@@ -157,7 +157,7 @@ def test_a_series_is_found_by_its_description(name: str, bundle: Path, tmp_path:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["study.dcm", "study.nii.gz"]
 
 
-@NAMES
+@pytest.mark.parametrize("name", [CODE, "a #1", "two\nlines", "x" * 200])
 def test_a_series_of_any_name_gets_its_segmentation(name: str, bundle: Path, tmp_path: Path) -> None:
     phantom = make_phantom(7, shape=(24, 20, 9), spacing_mm=(4.0, 4.5, 5.0))
     for number, file in enumerate(sorted(write_phantom_dicom(phantom, tmp_path / "study" / name).iterdir())):
@@ -167,7 +167,7 @@ def test_a_series_of_any_name_gets_its_segmentation(name: str, bundle: Path, tmp
     assert len(pydicom.dcmread(tmp_path / "out" / f"{name}.dcm").SegmentSequence) == 2
 
 
-@MEANT_NAMES
+@pytest.mark.parametrize("name", [CODE, "@device", "%configs", "a#b::c", "$import this"])
 def test_plain_monai_run_reads_nothing_into_what_lies_below_its_folders(
     name: str, image: Path, bundle: Path, expected: np.ndarray, tmp_path: Path
 ) -> None:
@@ -180,7 +180,7 @@ def test_plain_monai_run_reads_nothing_into_what_lies_below_its_folders(
     np.testing.assert_array_equal(_voxels(mask), expected)
 
 
-@MEANT_NAMES
+@pytest.mark.parametrize("name", [CODE, "@device", "%configs", "a#b::c", "$import this"])
 def test_classify_and_explain_take_names_as_they_are(name: str, classifier: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (20, 24), np.uint8)
     for kind in (name, "plain"):
@@ -219,10 +219,7 @@ def test_train_evaluate_and_calibrate_take_names_as_they_are(name: str, bundle: 
     assert sorted(cases) == sorted(path.name for path in (data / "images").iterdir())
 
 
-LABELS = [
-    *(CODE, "@device", "%configs", "a #1", "x^2_{$", "$_{$", "_hidden", 'a, "b"', "Lésion 🫀", "שלום", "half / half"),
-    "<script>alert(1)</script>",
-]
+LABELS = [CODE, "@device", "%configs", "a #1", "$_{$", 'a, "b"', "half / half 🫀", "<script>alert(1)</script>"]
 
 
 @pytest.mark.parametrize("name", LABELS)

@@ -132,14 +132,13 @@ def test_inspect_shows_names_and_no_markup(tmp_path: Path, capsys: pytest.Captur
 
 def test_names_that_are_no_text_end_nothing(bundle: Path, tmp_path: Path) -> None:
     image = _image(tmp_path / f"{NOT_TEXT}.nii.gz")
-    for encoding in ("utf-8", "ascii"):
-        out = tmp_path / encoding / f"{NOT_TEXT}ü"
-        code = "import sys; from pipeline.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", code, "segment", str(image), "--bundle", str(bundle), "-o", str(out)]
-        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(command, capture_output=True, env=environment, check=False)
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert [path.name for path in out.iterdir()] == [f"{NOT_TEXT}.nii.gz"]
+    out = tmp_path / f"{NOT_TEXT}ü"
+    code = "import sys; from pipeline.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "segment", str(image), "--bundle", str(bundle), "-o", str(out)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [path.name for path in out.iterdir()] == [f"{NOT_TEXT}.nii.gz"]
 
 
 def test_tables_and_page_of_an_evaluation_hold_the_names(tmp_path: Path) -> None:

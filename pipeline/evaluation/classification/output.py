@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import shown
 from pipeline.evaluation.classification.summary import write_class_summary
 from pipeline.evaluation.score_output import BOOTSTRAP
 from pipeline.evaluation.tables import aligned, number, write_csv, write_json
@@ -63,7 +64,7 @@ def classification_text(table: ClassScores) -> str:
         lines.append(f"{unknown} cases without a reference are not counted")
     for name, reason in sorted(table.missing().items()):
         counted = "" if table.reference(name) is None else ", counted as wrong"
-        lines.append(f"{name}: no prediction{counted}: {reason}")
+        lines.append(f"{shown(name)}: no prediction{counted}: {reason}")
     return "\n".join(lines)
 
 
