@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.channel_cases import group, usable_cases
+from pipeline.data.channel_listing import listed_cases
 from pipeline.data.channel_series import FoundSeries, group_series
-from pipeline.data.channels import Rule, check_case, joint_name, telling, words
+from pipeline.data.channels import Rule, check_case, telling, words
 from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, training_entries
 from pipeline.dicom import referenced_series
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix, visible
-from pipeline.sources.paths import NO_IMAGE, paths_of
+from pipeline.sources.paths import paths_of
 from pipeline.sources.survey import Survey, survey
 
 __all__ = ["find_channel_pairs"]
@@ -47,7 +48,7 @@ def find_channel_pairs(root: Path, rules: Sequence[Rule]) -> list[Case]:
         ((root / a, root / b) for a, b in PAIRED_FOLDERS if (root / a).is_dir() and (root / b).is_dir()), None
     )
     if entries:
-        cases = _listed(root, entries, listing)
+        cases = _listed(root, entries, listing, rules)
     elif folders is not None:
         cases = _paired(*folders, rules)
     else:
@@ -58,23 +59,14 @@ def find_channel_pairs(root: Path, rules: Sequence[Rule]) -> list[Case]:
     return sorted(cases, key=case_name)
 
 
-def _listed(root: Path, entries: Sequence[Mapping[str, Any]], listing: Path) -> list[Case]:
-    cases: dict[str, Case] = {}
-    for entry in entries:
-        images, label = paths_of(entry["image"]), root / entry["label"]
-        for key, paths in (("image", images), ("label", (label,))):
-            for path in paths:
-                if not (root / path).exists():
-                    cure = f"Restore it or edit {listing}"
-                    raise InputError(f"{key} is listed but missing", where=root / path, cure=cure)
-        several = not isinstance(entry["image"], str)
-        name = joint_name(images) if len(images) > 1 else strip_suffix(images[0].name)
-        if name in cases:
-            cure = "Rename or remove one of them"
-            raise InputError("two cases have one name", where=listing, got=name, cure=cure)
-        image = [one if one == NO_IMAGE else str(root / one) for one in map(str, entry["image"])] if several else None
-        cases[name] = {"image": image or str(root / images[0]), "label": str(label_file(label)), "name": name}
-    return list(cases.values())
+def _listed(root: Path, entries: Sequence[Mapping[str, Any]], listing: Path, rules: Sequence[Rule]) -> list[Case]:
+    cases = listed_cases(root, entries, listing, rules)
+    for case, entry in zip(cases, entries, strict=True):
+        label = root / str(entry["label"])
+        if not label.exists():
+            raise InputError("label is listed but missing", where=label, cure=f"Restore it or edit {listing}")
+        case["label"] = str(label_file(label))
+    return cases
 
 
 def _paired(images: Path, labels: Path, rules: Sequence[Rule]) -> list[Case]:

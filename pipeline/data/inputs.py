@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.channel_cases import group, usable_cases
-from pipeline.data.channels import Rule, check_case, joint_name, telling
+from pipeline.data.channel_listing import listed_cases
+from pipeline.data.channels import Rule, check_case, telling
 from pipeline.errors import InputError
 from pipeline.sources.given import exists, given_path
 from pipeline.sources.kinds import describe, is_image, kind_of, strip_suffix, visible
@@ -121,14 +122,9 @@ def _listed(root: Path, listing: Path, dimensions: int | None, channels: Sequenc
         return _surveyed(root / "imagesTr", dimensions, None, channels)
     if not entries:
         return _named([(path,) for path in _images_for_training(root, listing)], root)
-    images = [paths_of(entry["image"]) for entry in entries]
-    single = [(root / paths[0],) for paths in images if len(paths) == 1]
-    several = [tuple(root / path for path in paths) for paths in images if len(paths) > 1]
-    cases = [{"image": list(map(str, paths)), "name": joint_name(paths)} for paths in several]
-    twice = [name for name, count in Counter(str(case["name"]) for case in cases).items() if count > 1]
-    if twice:
-        raise InputError("two cases have one name", where=listing, got=twice[0], cure="Rename or remove one of them")
-    return sorted([*cases, *_named(single, root)], key=case_name)
+    if channels is not None:
+        return sorted(listed_cases(root, entries, listing, channels), key=case_name)
+    return _named([(root / entry["image"],) for entry in entries], root)
 
 
 def _images_for_training(root: Path, listing: Path) -> list[Path]:

@@ -248,3 +248,57 @@ def test_labelled_cases_of_every_layout(tmp_path: Path) -> None:
     (brats / "p2" / "p2_seg.nii.gz").unlink()
     with pytest.raises(InputError, match=r"p2_t1\.nii\.gz: image has no label"):
         find_pairs(brats, channels=T1_FLAIR)
+
+
+def _listing(root: Path, *images: Any) -> Path:
+    _volumes(root, "label.nii.gz")
+    entries = [{"image": image, "label": "label.nii.gz"} for image in images]
+    (root / "dataset.json").write_text(json.dumps({"training": entries}))
+    return root
+
+
+def test_a_listing_as_nnunet_1_writes_it_without_numbers(tmp_path: Path) -> None:
+    _volumes(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "imagesTr/b_0000.nii.gz")
+    _listing(tmp_path, "./imagesTr/a.nii.gz", "./imagesTr/b.nii.gz")
+    first, second = find_inputs(tmp_path, channels=T1_FLAIR)
+    assert first["image"] == [str(tmp_path / "imagesTr" / f"a_000{n}.nii.gz") for n in range(2)]
+    assert "case b: channel FLAIR is missing" in second["problem"]
+    with pytest.raises(InputError, match="case b: channel FLAIR is missing"):
+        find_pairs(tmp_path, channels=T1_FLAIR)
+
+
+def test_a_listing_may_leave_a_channel_out(tmp_path: Path) -> None:
+    _volumes(tmp_path, "p_t1.nii.gz", "p_flair.nii.gz")
+    _listing(tmp_path, ["p_t1.nii.gz", None])
+    (case,) = find_inputs(tmp_path, channels=[{"name": "T1"}, {"name": "FLAIR", "optional": True}])
+    assert case["image"] == [str(tmp_path / "p_t1.nii.gz"), NO_IMAGE]
+    (case,) = find_inputs(tmp_path, channels=T1_FLAIR)
+    assert "channel FLAIR is missing" in case["problem"]
+
+
+def test_a_listing_may_name_the_folder_of_a_case(tmp_path: Path) -> None:
+    _volumes(tmp_path, "p/t1.nii.gz", "p/flair.nii.gz")
+    _listing(tmp_path, "p")
+    (case,) = find_pairs(tmp_path, channels=T1_FLAIR)
+    assert (case["name"], case["image"]) == ("p", [str(tmp_path / "p" / f"{one}.nii.gz") for one in ("t1", "flair")])
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (["a.nii.gz"], r"another number of images \(expected T1, FLAIR, got 1: a\.nii\.gz"),
+        (["a.nii.gz", "b.nii.gz", "c.nii.gz"], r"got 3: "),
+        ([], r"got none"),
+        ([None, None], r"got none"),
+        (7, r"neither a path nor a list of paths \(got 7\)"),
+        (["a.nii.gz", {"x": 1}], r"neither a path nor a list of paths"),
+        (["a.nii.gz", "gone.nii.gz"], r"gone\.nii\.gz: image is listed but missing"),
+        ("gone.nii.gz", r"gone\.nii\.gz: image is listed but missing"),
+    ],
+)
+@pytest.mark.parametrize("find", [find_inputs, find_pairs])
+def test_a_listing_that_names_no_case_is_one_line(tmp_path: Path, image: Any, message: str, find: Any) -> None:
+    _volumes(tmp_path, "a.nii.gz", "b.nii.gz", "c.nii.gz")
+    with pytest.raises(InputError, match=message) as caught:
+        find(_listing(tmp_path, image), channels=T1_FLAIR)
+    assert "\n" not in str(caught.value)
