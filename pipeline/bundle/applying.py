@@ -14,6 +14,7 @@ from torch import nn
 
 from pipeline.bundle import find_bundle, open_workflow
 from pipeline.errors import InputError, one_line
+from pipeline.sources.given import given_path
 
 __all__ = ["Applied", "applied", "load_weights", "open_inference"]
 
@@ -72,13 +73,13 @@ def open_inference(
         values["untilt"] = True
     if in_turn and "case_threads" in (_entries(root / "configs" / "inference.json") or {}):
         entries = {**(entries or {}), "case_threads": "$None"}
-    weights = None if weights is None else weights.expanduser().resolve()
+    weights = None if weights is None else given_path(weights).resolve()
     workflow = open_workflow(
         root,
         ["inference"],
         entries=entries,
         dataset_dir=source,
-        output_dir=output_dir.expanduser().resolve(),
+        output_dir=given_path(output_dir).resolve(),
         series=series,
         weights=weights,
         **values,

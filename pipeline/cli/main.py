@@ -46,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INPUT
 
 
-def _of_the_system(error: Exception) -> InputError | None:
-    """What the system says of a file that the user named, in one line."""
+def _of_the_system(error: BaseException | None) -> InputError | None:
+    """What the system says of a file that the user named, in one line; MONAI wraps what its components raise."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
     if isinstance(error, OSError) and error.errno in _OF_USERS and error.filename is not None:
         return InputError(str(error.strerror), where=error.filename)
     return None

@@ -20,6 +20,7 @@ from pipeline.data.inputs import Case
 from pipeline.data.leakage import Overlap, find_overlaps, overlap_error, patient_of
 from pipeline.data.pairs import find_pairs
 from pipeline.errors import InputError
+from pipeline.sources.given import given_path
 from pipeline.sources.paths import NO_IMAGE
 
 __all__ = ["DataSplit"]
@@ -78,7 +79,7 @@ class DataSplit:
         modality: str | None = None,
         channels: Sequence[Rule] | None = None,
     ) -> None:
-        self.root = Path(dataset_dir or "").expanduser().absolute()
+        self.root = given_path(dataset_dir or "").absolute()
         self.datalist_file = Path(datalist_file)
         self.test_fraction, self.folds, self.seed = test_fraction, folds, seed
         self._pattern = re.compile(patient_pattern) if patient_pattern else None

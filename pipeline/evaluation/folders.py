@@ -13,6 +13,7 @@ from pipeline.errors import InputError, one_line
 from pipeline.evaluation.case_maps import CaseMaps, on_one_grid
 from pipeline.evaluation.pairing import FileLabels, LabelPairing
 from pipeline.evaluation.score_table import ScoreTable
+from pipeline.sources.given import given_path
 from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix
 from pipeline.sources.label_map import LabelMap
 
@@ -47,7 +48,7 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: there is no such folder, it holds no label map, or two files have one name.
     """
-    root = folder.expanduser()
+    root = given_path(folder)
     if not root.is_dir():
         raise InputError("no such folder", where=folder)
     found: dict[str, Path] = {}

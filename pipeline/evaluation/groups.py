@@ -15,6 +15,7 @@ from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.evaluation.provenance import fact_columns
 from pipeline.evaluation.score_output import BOOTSTRAP, GROUP_FILES
 from pipeline.evaluation.tables import aligned, number, read_csv, write_csv, write_json
+from pipeline.sources.given import given_path
 
 __all__ = ["Groups", "group_text", "read_groups", "write_groups"]
 
@@ -64,7 +65,7 @@ def read_groups(path: str | Path, by: str | None = None) -> Groups:
     Raises:
         InputError: the file cannot be read, the column is not there or not clear, or one case has two groups.
     """
-    path = Path(path).expanduser()
+    path = given_path(path)
     rows = _listed(path) if path.suffix.lower() == ".json" else read_csv(path)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     case_key = next((name for name in _KEYS[:2] if name in columns), None)

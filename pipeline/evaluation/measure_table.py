@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation.bootstrap import mean_intervals
 from pipeline.evaluation.provenance import FACTS, fact_columns
 from pipeline.evaluation.tables import read_csv, write_csv
+from pipeline.sources.given import given_path
 
 __all__ = ["METRICS_FILE", "MeasureTable", "read_measures"]
 
@@ -101,7 +102,7 @@ def read_measures(folder: str | Path) -> MeasureTable:
     Raises:
         InputError: there is no such file, a number is none, or a case lacks a label or has one twice.
     """
-    path = Path(folder).expanduser()
+    path = given_path(folder)
     path = path / METRICS_FILE if path.is_dir() else path
     if not path.is_file():
         cure = "Give the output folder of medbundle evaluate"

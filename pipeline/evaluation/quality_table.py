@@ -14,6 +14,7 @@ from pipeline.evaluation.provenance import provenance
 from pipeline.evaluation.quality import FILE, PredictedQuality, read_calibration
 from pipeline.evaluation.tables import write_csv
 from pipeline.inferers.quality import IMAGE_FEATURES, LABEL_FEATURES, QualityInferer
+from pipeline.sources.given import given_path
 
 __all__ = ["QualityTable"]
 
@@ -32,7 +33,7 @@ class QualityTable:
     """
 
     def __init__(self, *, weights: str | Path, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = given_path(folder).absolute()
         self.cases: dict[str, PredictedQuality] = {}
         file = Path(weights).with_name(FILE)
         self.calibration = None

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.evaluation.provenance import about_text, provenance
 from pipeline.evaluation.score_output import score_text, write_scores
 from pipeline.evaluation.scores import Scores
+from pipeline.sources.given import given_path
 
 __all__ = ["ScoreTable", "report_scores"]
 
@@ -26,7 +27,7 @@ class ScoreTable(Scores):
             folder: made when needed.
             about: facts for the JSON files, such as the split and those of :func:`pipeline.evaluation.provenance`.
         """
-        return write_scores(self, Path(folder).expanduser(), about or {})
+        return write_scores(self, given_path(folder), about or {})
 
     def text(self) -> str:
         """The summary as a table for people: Dice, one line per label, and some of the other measures."""

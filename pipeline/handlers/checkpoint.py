@@ -13,6 +13,7 @@ from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
 from pipeline.errors import InputError, one_line
+from pipeline.sources.given import given_path
 from pipeline.writing import whole_file
 
 __all__ = ["BestCheckpoint", "ResumableState"]
@@ -38,7 +39,7 @@ class BestCheckpoint:
 
     def __init__(self, *, network: torch.nn.Module, path: str | Path, split: _Split | None = None) -> None:
         self.network = network
-        self.path = Path(path).expanduser()
+        self.path = given_path(path)
         self.split = split
         self.best: float | None = None
 
@@ -80,7 +81,7 @@ class ResumableState:
     """
 
     def __init__(self, *, path: str | Path, objects: Mapping[str, Any], resume: bool = False) -> None:
-        self.path = Path(path).expanduser()
+        self.path = given_path(path)
         self.objects = dict(objects)
         self.resume = resume
 

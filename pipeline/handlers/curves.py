@@ -13,6 +13,7 @@ from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
 from pipeline.patches.plain_text import plain_text
+from pipeline.sources.given import given_path
 from pipeline.writing import whole_file
 
 __all__ = ["TrainingCurves"]
@@ -42,7 +43,7 @@ class TrainingCurves:
         metric: str = "val_mean_dice",
         title: str = "Dice",
     ) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = given_path(folder)
         self.validator = validator
         self.optimizer = optimizer
         self.labels = tuple(labels)

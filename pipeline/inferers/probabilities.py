@@ -15,6 +15,7 @@ import torch
 
 from pipeline.data.mapped import MappedVolume
 from pipeline.errors import InputError
+from pipeline.sources.given import given_path
 from pipeline.writing import temporary_path
 
 __all__ = ["ImageMaps", "ProbabilityMaps"]
@@ -97,7 +98,7 @@ class ProbabilityMaps:
     def __init__(self, *, classes: Sequence[str] | str | None, names: Sequence[str], folder: str | Path) -> None:
         self.names = tuple(names)
         self.channels = _channels(classes, self.names)
-        self.folder = Path(folder).expanduser().absolute()  # see existing_path
+        self.folder = given_path(folder).absolute()  # see existing_path
 
 
 def _channels(classes: Sequence[str] | str | None, names: Sequence[str]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import shown
 from pipeline.evaluation import ClassificationTable, provenance
 from pipeline.reports.figures import Picture, draw_confusion, draw_contact_sheet
+from pipeline.sources.given import given_path
 from pipeline.sources.paths import first_of
 
 __all__ = ["report_classification", "report_predictions"]
@@ -47,7 +48,7 @@ def report_classification(
         weights: likewise.
         datalist: likewise.
     """
-    root = Path(folder).expanduser()
+    root = given_path(folder)
     table.add_missing(failures, references, patients=patients)
     made_by = provenance(bundle=bundle, weights=weights, datalist=datalist)
     files = table.write(root, about={"subset": subset, **made_by})
@@ -85,7 +86,7 @@ def report_predictions(
     Returns:
         The written files. There is no picture where no case is a picture that can be drawn, as with volumes.
     """
-    root = Path(folder).expanduser()
+    root = given_path(folder)
     table.add_missing(failures)
     files = table.write(root)
     sheet = root / "predictions.png"

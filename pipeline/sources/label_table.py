@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.dicom import Segment
 from pipeline.errors import InputError, one_line
+from pipeline.sources.given import given_path
 from pipeline.sources.kinds import strip_suffix
 from pipeline.writing import whole_file
 
@@ -134,7 +135,7 @@ def read_label_table(path: Path, *, any_value: bool = False) -> tuple[Label, ...
     Raises:
         InputError: the file is missing or says something else; names the entry.
     """
-    path = path.expanduser()
+    path = given_path(path)
     text = _text(path)
     written_as_json = path.suffix.lower() == ".json" or text.lstrip()[:1] in tuple('[{"')
     entries = (_json_entries if written_as_json else _csv_entries)(text, path)

@@ -12,6 +12,7 @@ from pipeline.dicom import Grid, LabelMap, choose, load, scan
 from pipeline.dicom.reading.tilt import Shear
 from pipeline.dicom.writing.placement import place, source_stack
 from pipeline.errors import InputError
+from pipeline.sources.given import given_path
 from pipeline.sources.kinds import is_label_object
 from pipeline.sources.label_map import plain_segment, read_label_map
 from pipeline.sources.label_table import table_segments
@@ -47,7 +48,7 @@ class Reference:
         Raises:
             InputError: there is no single series, or it is not one sound volume.
         """
-        found = scan(path.expanduser())
+        found = scan(given_path(path))
         chosen = choose(found, series)
         source_stack(chosen)
         alike = [one for one in found.series if one.series_uid == chosen.series_uid]

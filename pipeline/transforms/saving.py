@@ -14,6 +14,7 @@ from pipeline.data.mapped import MappedVolume
 from pipeline.dicom import Algorithm, Segment
 from pipeline.dicom.path_text import parted
 from pipeline.errors import InputError
+from pipeline.sources.given import given_path
 from pipeline.sources.kinds import is_picture
 from pipeline.sources.nifti import nifti_image, write_nifti
 from pipeline.sources.paths import paths_of
@@ -86,7 +87,7 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         cases: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(keys)
-        self.output_dir = Path(output_dir).expanduser().absolute()  # see existing_path
+        self.output_dir = given_path(output_dir).absolute()  # see existing_path
         self.segments = tuple(Segment(**{key: _tuple(value) for key, value in one.items()}) for one in segments)
         self.image_key = image_key
         self.name_key = name_key

@@ -25,6 +25,7 @@ from pipeline.evaluation.quality_fit import KnownCase, figures, fit_calibration
 from pipeline.evaluation.tables import aligned
 from pipeline.inferers.quality import IMAGE_FEATURES, LABEL_FEATURES, QualityInferer
 from pipeline.metrics import dice_per_label
+from pipeline.sources.given import given_path
 from pipeline.transforms.degrading import DEGRADATIONS, Degradation, degrade
 
 __all__ = ["calibrate", "check_calibration"]
@@ -110,7 +111,7 @@ def _open(
     bundle: str | Path, *, data: Path, weights: Path | None, subset: str, fold: int | None
 ) -> tuple[ConfigWorkflow, dict[str, Any]]:
     """A bundle's evaluation, initialised, with its weights in the network; and the facts of it."""
-    weights = None if weights is None else weights.expanduser().resolve()
+    weights = None if weights is None else given_path(weights).resolve()
     workflow = open_workflow(
         find_bundle(bundle),
         ["train", "evaluate"],

@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation.comparison import Comparison, compare_tables
 from pipeline.evaluation.measure_table import read_measures
 from pipeline.evaluation.score_output import SUMMARY_FILE
+from pipeline.sources.given import given_path
 
 __all__ = ["compare"]
 
@@ -35,7 +36,7 @@ def compare(results: Sequence[Path], *, output: Path, measures: Sequence[str] | 
     Raises:
         InputError: see :func:`pipeline.evaluation.comparison.compare_tables`; or surfaces or tolerances differ.
     """
-    folders = [Path(folder).expanduser() for folder in results]
+    folders = [given_path(folder) for folder in results]
     names = _names(folders)
     about = {name: _about(folder) for name, folder in zip(names, folders, strict=True)}
     for key in ("tolerance", "surface"):
@@ -47,7 +48,7 @@ def compare(results: Sequence[Path], *, output: Path, measures: Sequence[str] | 
             )
     tables = {name: read_measures(folder) for name, folder in zip(names, folders, strict=True)}
     comparison = compare_tables(tables, measures=measures)
-    files = comparison.write(output.expanduser(), about=about)
+    files = comparison.write(given_path(output), about=about)
     logger.info("%s\nwrote %s", comparison.text(about=about), " and ".join(map(str, files)))
     return comparison
 

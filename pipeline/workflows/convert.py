@@ -19,6 +19,7 @@ from pipeline.dicom import (
     write_segmentation,
 )
 from pipeline.errors import InputError
+from pipeline.sources.given import given_path
 from pipeline.sources.kinds import is_dicom, is_label_object, label_file
 from pipeline.sources.label_table import read_label_table, table_beside, write_label_table
 from pipeline.sources.nifti import write_nifti
@@ -84,7 +85,7 @@ def convert(
     Raises:
         InputError: the combination makes no sense, an input cannot be used, or a file cannot be written.
     """
-    source, output = source.expanduser(), output.expanduser()
+    source, output = given_path(source), given_path(output)
     suffix = _suffix(output)
     if not source.exists():
         raise InputError("no such file or folder", where=source)
@@ -203,7 +204,7 @@ def _bytes(volume: LabelMap, output: Path) -> npt.NDArray[np.uint8]:
 
 
 def _spare(inputs: list[Path], outputs: list[Path]) -> None:
-    taken = {path.expanduser().resolve() for path in inputs}
+    taken = {given_path(path).resolve() for path in inputs}
     for output in outputs:
         if output.resolve() in taken:
             raise InputError("the output would overwrite an input", where=output, cure="Give another name")

@@ -17,6 +17,7 @@ from pipeline.data.phantoms import PHANTOM_LABELS, Phantom, make_phantom, write_
 from pipeline.errors import InputError
 from pipeline.metrics import dice_per_label
 from pipeline.planning import load_plan
+from pipeline.sources.given import given_path
 from pipeline.workflows.evaluate import evaluate
 from pipeline.workflows.segment import segment
 from pipeline.workflows.train import train
@@ -45,7 +46,7 @@ def demo(output: Path, *, minutes: float = 1.2) -> float:
         InputError: the folder holds something else.
     """
     began = time.monotonic()
-    root = output.expanduser().resolve()
+    root = given_path(output).resolve()
     bundle = _fresh_bundle(root)
     logger.info("1/4 makes %d phantom CT series (DICOM) with labels in %s", PHANTOMS, root / "data")
     for seed in range(PHANTOMS):

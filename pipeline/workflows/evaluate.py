@@ -17,6 +17,7 @@ from pipeline.evaluation.provenance import about_text
 from pipeline.evaluation.tolerances import read_tolerances
 from pipeline.metrics.surfaces import Definition
 from pipeline.reports.html import report_evaluation, report_folders
+from pipeline.sources.given import given_path
 from pipeline.sources.label_table import read_label_table
 from pipeline.sources.paths import first_of
 
@@ -66,13 +67,13 @@ def evaluate(
     Raises:
         InputError: also where an evaluated case shows an image or a patient that the weights were trained on.
     """
-    weights = None if weights is None else weights.expanduser().resolve()
+    weights = None if weights is None else given_path(weights).resolve()
     root = find_bundle(bundle)
     workflow = open_workflow(
         root,
         ["train", "evaluate"],
         dataset_dir=data,
-        output_dir=None if output_dir is None else output_dir.expanduser().resolve(),
+        output_dir=None if output_dir is None else given_path(output_dir).resolve(),
         subset=subset,
         fold=fold,
         weights=weights,
@@ -181,7 +182,7 @@ def evaluate_folders(
     files = table.write(output_dir, about=about)
     logger.info("%s\n%s\nwrote %s", about_text(about), table.text(), " and ".join(map(str, files)))
     if chosen is not None:
-        _write_groups(table, chosen, output_dir.expanduser(), about)
+        _write_groups(table, chosen, given_path(output_dir), about)
     report_folders(table=table, found=found, pairing=pairing, folder=output_dir, images=images)
     return table, failures
 

@@ -28,7 +28,7 @@ def train(bundle: str | Path, *, data: Path, output: Path | None = None, **value
     root = find_bundle(bundle)
     if output is None and not given_path(bundle).is_dir():
         output = Path(f"{root.name}_training")
-    folder = None if output is None else output.expanduser().resolve()
+    folder = None if output is None else given_path(output).resolve()
     workflow = open_workflow(
         root, ["train"], training=True, dataset_dir=data, ckpt_dir=folder, output_dir=folder, **values
     )

@@ -103,6 +103,11 @@ def test_a_case_without_room_for_its_suffix_is_refused_and_the_others_go_on(
     [
         ["segment", LONG, "--bundle", "b", "-o", "o"],
         ["segment", "x", "--bundle", LONG, "-o", "o"],
+        ["segment", "image.nii", "--bundle", "BUNDLE", "-o", LONG],
+        ["segment", "image.nii", "--bundle", "BUNDLE", "-o", "o", "--weights", LONG],
+        ["evaluate", "BUNDLE", "--data", ".", "--weights", LONG],
+        ["evaluate", "BUNDLE", "--data", LONG],
+        ["train", "BUNDLE", "--data", LONG],
         ["inspect", LONG],
         ["convert", LONG, "a.nii"],
         ["convert", ".", f"{LONG}.nii"],
@@ -113,10 +118,15 @@ def test_a_case_without_room_for_its_suffix_is_refused_and_the_others_go_on(
     ],
 )
 def test_a_name_that_no_file_can_have_is_one_line(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 1
+    _image(tmp_path / "image.nii")
+    assert main([str(bundle) if one == "BUNDLE" else one for one in arguments]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.evaluation.classification.output import classification_text, write_classification
 from pipeline.evaluation.classification.scores import ClassifiedCase, ClassScores
+from pipeline.sources.given import given_path
 
 __all__ = ["ClassificationTable", "ClassifiedCase"]
 
@@ -26,7 +27,7 @@ class ClassificationTable(ClassScores):
             folder: made when needed.
             about: facts for the JSON, such as the split.
         """
-        return write_classification(self, Path(folder).expanduser(), about or {})
+        return write_classification(self, given_path(folder), about or {})
 
     def text(self) -> str:
         """The summary as a table for people: measures with their intervals, classes, and the confusion matrix."""

@@ -18,6 +18,7 @@ from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.evaluation.pairing import LabelPairing
 from pipeline.reports.html.volumes import ViewedCase
 from pipeline.sources import CaseReader
+from pipeline.sources.given import given_path
 from pipeline.sources.kinds import is_picture, strip_suffix
 from pipeline.sources.paths import ImagePaths, first_of
 
@@ -165,7 +166,7 @@ def find_images(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: there is no such folder.
     """
-    root = folder.expanduser()
+    root = given_path(folder)
     if not root.is_dir():
         raise InputError("no such folder", where=folder)
     entries = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]

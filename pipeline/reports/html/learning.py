@@ -10,6 +10,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation.tables import read_csv
 from pipeline.reports.html.plots import Curve, curve_plot
 from pipeline.reports.html.wording import heading
+from pipeline.sources.given import given_path
 
 __all__ = ["find_curves", "learning_plots"]
 
@@ -41,7 +42,7 @@ def learning_plots(path: str | Path | None) -> dict[str, tuple[str, str]]:
     """
     if path is None:
         return {}
-    rows = read_csv(Path(path).expanduser(), needed=["epoch", _LOSS])
+    rows = read_csv(given_path(path), needed=["epoch", _LOSS])
     columns = list(rows[0]) if rows else []
 
     def curve(name: str, column: str) -> Curve:

@@ -20,6 +20,7 @@ from pipeline.reports.html.plots import Strip, strip_plot
 from pipeline.reports.html.tables import case_table, groups_table, label_cards, summary_table
 from pipeline.reports.html.volumes import ViewedCase, pack_case
 from pipeline.reports.html.wording import heading, place
+from pipeline.sources.given import given_path
 
 __all__ = ["write_report"]
 
@@ -59,7 +60,7 @@ def write_report(
     Raises:
         InputError: a table is missing or cannot be read, or a file cannot be written.
     """
-    root = Path(folder).expanduser()
+    root = given_path(folder)
     measures, summary = read_measures(root), {**_ABSENT, **read_summary(root / SUMMARY_FILE)}
     if "dice" not in measures.values:
         raise InputError("has no column dice", where=root / METRICS_FILE)

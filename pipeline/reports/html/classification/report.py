@@ -28,6 +28,7 @@ from pipeline.reports.html.classification.tables import (
 from pipeline.reports.html.learning import find_curves, learning_plots
 from pipeline.reports.html.page import facts_of, read_summary, write_page, write_plots
 from pipeline.reports.html.wording import shown
+from pipeline.sources.given import given_path
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,7 @@ def report_classes(
     """
     if not table.judged_names():
         return None
-    root = Path(folder).expanduser()
+    root = given_path(folder)
     summary = read_summary(root / SUMMARY_FILE)
     learning = learning_plots(None if weights is None else find_curves(weights))
     plots = _drawn(table, _numbers(summary["summary"]["classes"]))
