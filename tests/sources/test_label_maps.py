@@ -149,6 +149,12 @@ def test_grids_of_one_lattice_are_known_and_others_told_apart() -> None:
     assert not whole.shares_voxels(LabelMap(labels=np.zeros((4, 4), int), affine=None))
 
 
+@pytest.mark.parametrize("other", [np.diag([1.0, 0, 1, 1]), np.full((4, 4), np.nan), _affine((1, 2, 3), (0, 0, 0), 30)])
+def test_a_map_is_turned_to_no_other_lattice(other: np.ndarray) -> None:
+    label_map = LabelMap(labels=_labels((6, 7, 5)), affine=_affine((1, 2, 3), (4, 5, 6)))
+    assert label_map.turned_to(_grid((6, 7, 5), other)) is label_map
+
+
 def test_covering_keeps_every_label_in_its_place() -> None:
     affine = _affine((0.5, 0.8, 3), (10, -20, 30), 30)
     labels = _labels((6, 7, 3))

@@ -89,6 +89,8 @@ class LabelMap:
         """The same map with its axes in the order and direction of another's; as it is where none are near."""
         if self.affine is None or other.affine is None or self.labels.ndim != _VOLUME:
             return self
+        if not abs(np.linalg.det(other.affine)) > 0:  # nor NaN
+            return self
         turn = Turn.nearest(np.linalg.inv(other.affine) @ self.affine, self.labels.shape)
         if not turn.found:
             return self
