@@ -32,7 +32,7 @@ def group(found: Survey, rules: Sequence[Rule], root: Path, *, dimensions: int |
     Raises:
         InputError: both DICOM series and other files could be the cases, or two cases have one name.
     """
-    files = [*found.volumes, *([] if dimensions == _VOLUME else found.pictures)]
+    files = [*found.volumes, *([] if dimensions == _VOLUME and found.volumes else found.pictures)]
     by_series, by_files = group_series(found.slices, rules, root), group_files(files, rules, root)
     if by_series.cases and by_files.cases:
         raise InputError(
@@ -67,6 +67,10 @@ def usable_cases(
         raise InputError(what, where=root, expected=telling(rules), got=got)
     if len(grouped.cases) == 1:
         check_case(grouped.cases[0])
+    used = {*grouped.channel, *grouped.unused, *(file for one in found.slices for file in one.files)}
+    passed_over = found.counted(without=used)
+    if passed_over:
+        logger.info("%s: no cases of their own, passed over: %s", root, passed_over)
     if grouped.unused:
         below = [path.relative_to(root).as_posix() for path in sorted(grouped.unused)]
         more = f" and {len(below) - _NAMED} more" if len(below) > _NAMED else ""

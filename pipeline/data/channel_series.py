@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pydicom
 
-from pipeline.data.channels import Grouped, Rule, case_of, words
+from pipeline.data.channels import Grouped, Rule, case_of, most_specific, words
 from pipeline.dicom.elements import decoded_text, hashed, text
 from pipeline.dicom.reading.header import Header
 from pipeline.dicom.reading.headers import read_header
@@ -23,6 +23,7 @@ __all__ = ["FoundSeries", "GroupedSeries", "channel_of_series", "find_series", "
 logger = logging.getLogger(__name__)
 
 _TAGS = ["StudyInstanceUID", "BodyPartExamined", "PatientID", "PatientName", "SpecificCharacterSet"]
+_CRITERIA = ("modality", "description", "body_part")
 _CODES = {"PET": "PT", "MRI": "MR", "XRAY": "DX", "ULTRASOUND": "US"}  # what people say, and DICOM's word for it
 
 
@@ -103,7 +104,16 @@ def group_series(slices: Iterable[DicomFiles], rules: Sequence[Rule], root: Path
 def _named_series(
     case: dict[str, object], roles: dict[int, list[FoundSeries]], rules: Sequence[Rule], folder: Path
 ) -> dict[str, object]:
-    """Say of series by number and description that they could be one channel: file names tell little."""
+    """Say of series by number and description what they could be as well: file names tell little."""
+    for one in {one.uid: one for same in roles.values() for one in same}.values():
+        channels = [str(rules[index]["name"]) for index, same in sorted(roles.items()) if one in same]
+        if len(channels) > 1:
+            told = InputError(
+                f"case {case['name']}: series {one} could be any of the channels {', '.join(channels)}",
+                where=folder,
+                cure="Give each channel in plan.yaml what only its own series have",
+            )
+            return {**case, "problem": str(told)}
     for index, series in sorted(roles.items()):
         if len(series) > 1:
             listed = "; ".join(map(str, series))
@@ -157,14 +167,17 @@ def _series(uid: str, headers: Sequence[Header], folders: tuple[Path, ...], dama
 
 
 def channel_of_series(series: FoundSeries, rules: Sequence[Rule]) -> list[int]:
-    """The indices of the channels that a series could be."""
-    return [index for index, rule in enumerate(rules) if _fits(series, rule)]
+    """The indices of the channels that a series could be, those with the most criteria or the longest name."""
+    fitting = [index for index, rule in enumerate(rules) if _fits(series, rule)]
+    fitting = most_specific(fitting, lambda index: sum(key in rules[index] for key in _CRITERIA))
+    named = all(not any(key in rules[index] for key in _CRITERIA) for index in fitting)
+    return most_specific(fitting, lambda index: len("".join(words(str(rules[index]["name"]))))) if named else fitting
 
 
 def _fits(series: FoundSeries, rule: Rule) -> bool:
-    if not any(key in rule for key in ("modality", "description", "body_part")):
+    if not any(key in rule for key in _CRITERIA):
         return _fits_name(series, str(rule["name"]))
-    modality, description, body_part = (rule.get(key) for key in ("modality", "description", "body_part"))
+    modality, description, body_part = (rule.get(key) for key in _CRITERIA)
     return (
         (modality is None or str(modality).casefold() == series.modality.casefold())
         and (description is None or re.search(str(description), series.description, re.IGNORECASE) is not None)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pipeline.errors import InputError, one_line
 from pipeline.sources import open_image
 from pipeline.sources.kinds import strip_suffix
 from pipeline.sources.paths import NO_IMAGE
 
-__all__ = ["Grouped", "Rule", "case_of", "check_case", "group_files", "joint_name", "telling", "words"]
+__all__ = ["Grouped", "Rule", "case_of", "check_case", "group_files", "joint_name", "most_specific", "telling", "words"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Rule = Mapping[str, Any]
 """How a channel is told: the fields of :class:`pipeline.planning.channels.Channel` that are given."""
 
@@ -125,7 +126,7 @@ def _units(
 
 
 def _roles(file: Path, rules: Sequence[Rule], root: Path, reading: _Reading) -> list[_Role]:
-    """The channels that a file could be; more than one is as good as none."""
+    """The channels that a file could be, those with the longest name or pattern: ``T1 c`` is meant where both are."""
     stem = strip_suffix(file.name)
     numbered = _NUMBER.match(stem) if reading == "number" else None
     beside = words(file.parent.name) if reading == "name" and file.parent != root else None  # a folder per channel
@@ -141,7 +142,17 @@ def _roles(file: Path, rules: Sequence[Rule], root: Path, reading: _Reading) -> 
             roles.append(_Role(file, file.parent, rest, index))
         elif "files" not in rule and beside == words(str(rule["name"])):
             roles.append(_Role(file, file.parent.parent, stem, index))
-    return roles
+    return most_specific(roles, lambda role: len("".join(words(_told(rules[role.channel])))))
+
+
+def _told(rule: Rule) -> str:
+    return str(rule.get("files", rule["name"]))
+
+
+def most_specific(candidates: Sequence[T], measure: Callable[[T], int]) -> list[T]:
+    """Those of which a measure is largest."""
+    most = max(map(measure, candidates), default=0)
+    return [one for one in candidates if measure(one) == most]
 
 
 def _by_pattern(name: str, pattern: str) -> str | None:

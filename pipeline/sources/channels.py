@@ -6,8 +6,8 @@ The rules:
   and flipped, and no value changes. Grids are one where no voxel is more than 0.01 of the first grid's voxels apart.
 - A channel on another grid is interpolated linearly at the places of the first one's voxels. What lies more than half
   a voxel outside it gets the channel's own least value, in DICOM CT at most -1000 HU.
-- DICOM tells the frame of reference (PS3.3 C.7.4.1); channels of two are refused. Other formats tell none: they are
-  taken to lie in one space.
+- DICOM tells the frame of reference (PS3.3 C.7.4.1); channels of two are refused. Where one tells none, as all other
+  formats, the two are taken to lie in one space.
 - Channels that have no place in common are refused.
 """
 

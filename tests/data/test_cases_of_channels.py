@@ -9,11 +9,13 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.uid import generate_uid
 
 from pipeline.data import find_inputs, find_pairs
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.errors import InputError
+from pipeline.sources import CaseReader
 from pipeline.sources.paths import NO_IMAGE
 
 T1_FLAIR: list[dict[str, Any]] = [{"name": "T1"}, {"name": "FLAIR"}]
@@ -302,3 +304,39 @@ def test_a_listing_that_names_no_case_is_one_line(tmp_path: Path, image: Any, me
     with pytest.raises(InputError, match=message) as caught:
         find(_listing(tmp_path, image), channels=T1_FLAIR)
     assert "\n" not in str(caught.value)
+
+
+def test_the_longer_name_or_pattern_is_meant_where_a_file_has_both(tmp_path: Path) -> None:
+    _volumes(tmp_path, "p_T1.nii.gz", "p_T1_c.nii.gz", "q_t1.nii.gz", "q_t1_c.nii.gz")
+    for rules in (
+        [{"name": "T1"}, {"name": "T1 c"}],
+        [{"name": "a", "files": "*_t1*"}, {"name": "b", "files": "*_t1_c*"}],
+    ):
+        assert _found(tmp_path, rules) == {
+            "p": ["p_T1.nii.gz", "p_T1_c.nii.gz"], "q": ["q_t1.nii.gz", "q_t1_c.nii.gz"]
+        }  # fmt: skip
+
+
+def test_a_series_is_never_two_channels(tmp_path: Path) -> None:
+    about = {"study": generate_uid(), "modality": "CT"}
+    _series(tmp_path / "x" / "1", 1, description="arterial", number=1, **about)
+    rules = [{"name": "late", "modality": "CT"}, {"name": "early", "modality": "CT", "description": "arterial"}]
+    with pytest.raises(InputError, match="channel late is missing"):
+        find_inputs(tmp_path, channels=rules)
+    with pytest.raises(InputError, match="series number 1 'arterial' CT could be any of the channels a, b"):
+        find_inputs(tmp_path, channels=[{"name": "a", "modality": "CT"}, {"name": "b", "modality": "CT"}])
+    _series(tmp_path / "x" / "2", 2, description="venous", number=2, **about)
+    assert _found(tmp_path / "x", rules) == {"x": ["2", "1"]}
+
+
+def test_pictures_of_one_name_are_the_channels_of_a_network_of_two(tmp_path: Path) -> None:
+    for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
+        Image.fromarray(np.full((5, 6), 7, np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "notes.txt").write_text("x")
+    rules = [{"name": "polarised"}, {"name": "plain"}]
+    cases = find_inputs(tmp_path, channels=rules, dimensions=2)
+    assert [[Path(one).name for one in case["image"]] for case in cases] == [
+        ["a_0000.png", "a_0001.png"], ["b_0000.png", "b_0001.png"]
+    ]  # fmt: skip
+    reader = CaseReader(dimensions=2, channels=2)
+    assert reader.get_data(reader.read(cases[0]["image"]))[0].shape == (6, 5, 2)
