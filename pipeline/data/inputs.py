@@ -14,7 +14,7 @@ from pipeline.data.channel_listing import listed_cases
 from pipeline.data.channels import Rule, check_case, telling
 from pipeline.errors import InputError
 from pipeline.sources.given import exists, given_path
-from pipeline.sources.kinds import describe, is_image, kind_of, strip_suffix, visible
+from pipeline.sources.kinds import describe, is_dicom, is_image, kind_of, strip_suffix, visible
 from pipeline.sources.paths import paths_of
 from pipeline.sources.survey import Survey, survey
 
@@ -106,6 +106,9 @@ def _only(file: Path) -> Case:
 def _with_channels_beside(file: Path, channels: Sequence[Rule], dimensions: int | None) -> Case:
     """The case that a file is a channel of, whose others lie in its folder; or that it holds all channels of."""
     _only(file)
+    if is_dicom(file):
+        cure = "Give the folder that holds all series of the study"
+        raise InputError(f"is one file, but the network takes {len(channels)} series", where=file, cure=cure)
     grouped = group(survey(file.parent), channels, file.parent, dimensions=dimensions)
     for case in grouped.cases:
         if file in paths_of(case["image"]):

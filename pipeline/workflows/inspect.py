@@ -21,6 +21,7 @@ from pipeline.data.channel_cases import group
 from pipeline.dicom import Series, ras_affine, scan
 from pipeline.errors import InputError, one_line, shown
 from pipeline.sources.kinds import describe
+from pipeline.sources.paths import paths_of
 from pipeline.sources.survey import Survey, survey
 
 __all__ = ["Finding", "inspect", "print_findings"]
@@ -143,8 +144,9 @@ def _roles(path: Path, found: Survey, bundle: str | Path) -> _Roles:
     if told.rules is None:
         return _Roles(default=every)
     try:
-        root = path if path.is_dir() else path.parent
-        grouped = group(found, told.rules, root, dimensions=told.dimensions)
+        # The other channels of a file lie beside it.
+        root, within = (path, found) if path.is_dir() else (path.parent, survey(path.parent))
+        grouped = group(within, told.rules, root, dimensions=told.dimensions)
     except InputError as error:
         return _Roles(problems=[Finding(kind=_CASE, path="", problem=str(error))])
     return _Roles(
@@ -152,7 +154,7 @@ def _roles(path: Path, found: Survey, bundle: str | Path) -> _Roles:
         problems=[
             Finding(kind=_CASE, path=str(case["name"]), problem=str(case["problem"]))
             for case in grouped.cases
-            if "problem" in case
+            if "problem" in case and (path == root or path in paths_of(case["image"]))
         ],
     )
 

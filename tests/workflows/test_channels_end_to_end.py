@@ -85,7 +85,9 @@ def _dice(labels: np.ndarray, reference: np.ndarray, value: int) -> float:
     )
 
 
-def test_training_and_evaluation_take_several_images_a_case(two: Two, tmp_path: Path) -> None:
+def test_training_and_evaluation_take_several_images_a_case(
+    two: Two, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     listed = json.loads((two.bundle / "models" / "datalist.json").read_text())
     assert listed["test"][0]["image"] == [f"imagesTr/{listed['test'][0]['name']}_000{n}.nii.gz" for n in range(2)]
     table, failures = evaluate(two.bundle, data=two.data, output_dir=tmp_path)
@@ -93,6 +95,7 @@ def test_training_and_evaluation_take_several_images_a_case(two: Two, tmp_path: 
     assert sorted(table.cases) == sorted(entry["name"] for entry in listed["test"])
     assert table.summary()["mean"]["mean"] > 0.6
     assert (tmp_path / "report.html").is_file()
+    assert not [record for record in caplog.records if "not shown" in record.getMessage()], "the first channel is shown"
 
 
 def test_every_layout_of_one_case_gives_one_mask(two: Two, tmp_path: Path) -> None:
@@ -161,6 +164,30 @@ def test_a_study_gives_a_mask_and_a_seg_on_the_first_channel(two: Two, tmp_path:
     assert {item.SeriesInstanceUID for item in seg.ReferencedSeriesSequence} == ct
 
 
+def test_a_mask_lies_on_the_first_channel_that_there_is(two: Two, tmp_path: Path) -> None:
+    """The same network and weights, of which the case may lack the first channel."""
+    bundle = tmp_path / "phantom_other_segmentation"
+    (bundle / "models").mkdir(parents=True)
+    plan = yaml.safe_load((two.bundle / "plan.yaml").read_text())
+    plan["name"] = bundle.name
+    plan["data"]["channels"] = [{**CHANNELS[0], "optional": True}, {**CHANNELS[1], "optional": False}]
+    (bundle / "plan.yaml").write_text(yaml.safe_dump(plan))
+    build_bundle(bundle)
+    (bundle / "models" / "model.pt").write_bytes((two.bundle / "models" / "model.pt").read_bytes())
+    _save(_pet(508), tmp_path / "in" / "p_0001.nii.gz")
+    study = _study(tmp_path / "study", 508)
+    for file in (study / "CT").iterdir():
+        file.unlink()
+    for source, name in ((tmp_path / "in", "p"), (study, "study")):
+        assert segment(source, bundle=bundle, output_dir=tmp_path / "out").failures == {}
+        mask = _labels(tmp_path / "out", name)
+        assert mask.shape == COARSE["shape"]
+        np.testing.assert_allclose(mask.affine, _pet(508).affine, atol=1e-4)
+    seg = pydicom.dcmread(tmp_path / "out" / "study.dcm")
+    pet = {pydicom.dcmread(file).SeriesInstanceUID for file in (study / "PT").iterdir()}
+    assert {item.SeriesInstanceUID for item in seg.ReferencedSeriesSequence} == pet
+
+
 def test_channels_of_two_frames_of_reference_are_refused_in_one_line(two: Two, tmp_path: Path) -> None:
     study = _study(tmp_path / "study", 503, frames=2)
     with pytest.raises(InputError, match=r"PT.*: channels lie in different frames of reference"):
@@ -219,3 +246,11 @@ def test_inspect_says_which_channel_each_file_would_be(
     assert main(["inspect", str(tmp_path / "raw"), "--bundle", str(two.bundle), "--json"]) == 0
     found = {one["path"]: one["channel"] for one in json.loads(capsys.readouterr().out)}
     assert found == {"p_0000.nii.gz": "CT", "p_0001.nii.gz": "PET", "other.nii.gz": ""}
+    one = tmp_path / "raw" / "p_0001.nii.gz"
+    assert main(["inspect", str(one), "--bundle", str(two.bundle), "--json"]) == 0
+    assert [row["channel"] for row in json.loads(capsys.readouterr().out)] == ["PET"]
+    (tmp_path / "raw" / "p_0000.nii.gz").unlink()
+    assert main(["inspect", str(tmp_path / "raw"), "--bundle", str(two.bundle), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    (problem,) = [row["problem"] for row in rows if row["kind"] == "case"]
+    assert "case p: channel CT is missing" in problem
