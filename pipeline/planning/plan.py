@@ -249,7 +249,7 @@ class Plan(Section):
     @model_validator(mode="after")
     def _channels(self) -> Plan:
         channels = self.data.channels
-        if len({channel.name.casefold() for channel in channels}) < len(channels):
+        if self.channel_rules and len({channel.name.casefold() for channel in channels}) < len(channels):
             raise ValueError("data.channels: names must differ")
         optional = [channel.name for channel in channels if channel.optional]
         if len(optional) == len(channels):
