@@ -37,6 +37,7 @@ __all__ = ["Channels"]
 logger = logging.getLogger(__name__)
 
 _VOLUME = 3
+_SHORT = 2  # bytes
 _TOLERANCE_VOXELS = 0.01
 _PROBES = 24  # points per axis by which it is told how much of a grid lies outside another
 
@@ -128,11 +129,14 @@ class Channels(SourceImage):
             one = _channel(compact_tensor(array).numpy() if self.options.compact else array, meta, path)
             if first is None or stack is None:
                 first, about, values = replace(one, values=np.empty(0)), meta, one.values
-                stack = _blank(len(self._images), values.shape, values.dtype)
+                # What will hold all of them at once: to change the type later takes both.
+                dtype = np.dtype(np.float32) if self.options.compact and self.voxel_bytes > _SHORT else values.dtype
+                stack = _blank(len(self._images), values.shape, dtype)
             else:
                 values = _on_grid(one, first, stack.shape[1:])
                 stack = stack.astype(np.result_type(stack.dtype, values.dtype), copy=False)
             stack[index] = values
+            del array, one, values  # before the next is read
         if stack is None:
             raise InputError("the case has no image")
         absent = [str(index) for index, path in enumerate(self._paths) if path is None]
