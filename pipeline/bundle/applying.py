@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.bundle import ConfigWorkflow
-from torch import nn
 
 from pipeline.bundle import find_bundle, open_workflow
-from pipeline.errors import InputError, one_line
+from pipeline.errors import InputError
+from pipeline.networks.weights import load_weights
 from pipeline.sources.given import given_path
 
-__all__ = ["Applied", "applied", "load_weights", "open_inference"]
+__all__ = ["Applied", "applied", "open_inference"]
 
+_LOADER = "pipeline.handlers.LoadWeights"  # says in one line what does not fit
 _VERBS = {"segmentation": "segment", "classification": "classify"}
 
 
@@ -84,45 +84,10 @@ def open_inference(
         weights=weights,
         **values,
     )
-    if weights is not None and weights.is_file() and "network_def" in workflow.parser:
+    loads_itself = _LOADER in str(workflow.parser.get("handlers", ""))
+    if weights is not None and weights.is_file() and "network_def" in workflow.parser and not loads_itself:
         load_weights(workflow.parser.get_parsed_content("network_def"), weights)  # stock MONAI's error has many lines
     return workflow
-
-
-def load_weights(network: nn.Module, file: Path) -> nn.Module:
-    """Give a network the weights of a file, and return it.
-
-    Args:
-        network: whose every weight must be in the file, and no other.
-        file: a state dict, or one under the key ``model``.
-
-    Raises:
-        InputError: the file holds no weights, or those of another network.
-    """
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError("holds no weights", where=file, got=one_line(error).split(".")[0]) from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]
-    wanted, given = (_shapes(one) for one in (network.state_dict(), state))
-    if wanted != given:
-        name = next(iter(sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))))
-        raise InputError(
-            "weights are of another network",
-            where=file,
-            expected=f"{name} of shape {wanted[name]}" if name in wanted else f"no {name}",
-            got=given.get(name, "none"),
-            cure="Give weights of this bundle's network",
-        )
-    network.load_state_dict(state)
-    return network
-
-
-def _shapes(state: Any) -> dict[str, tuple[int, ...]]:
-    if not isinstance(state, Mapping):
-        return {}
-    return {str(name): tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
 def applied(workflow: ConfigWorkflow, output_dir: Path) -> Applied:

@@ -1,3 +1,4 @@
+from .batches import drops_last
 from .case_threads import CaseThreads
 from .classes import find_classified
 from .content import content_hash
@@ -12,6 +13,7 @@ __all__ = [
     "DataSplit",
     "SurvivingCases",
     "content_hash",
+    "drops_last",
     "existing_path",
     "find_classified",
     "find_inputs",

@@ -12,7 +12,8 @@ from pipeline.data.channel_cases import group, usable_cases
 from pipeline.data.channel_listing import listed_cases
 from pipeline.data.channel_series import FoundSeries, group_series
 from pipeline.data.channels import Rule, check_case, telling, words
-from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, training_entries
+from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name
+from pipeline.data.listings import training_entries
 from pipeline.dicom import referenced_series
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix, visible
@@ -43,7 +44,7 @@ def find_channel_pairs(root: Path, rules: Sequence[Rule]) -> list[Case]:
         InputError: see :func:`pipeline.data.find_pairs`; a channel is missing.
     """
     listing = root / "dataset.json"
-    entries = training_entries(listing) if listing.is_file() else []
+    entries = training_entries(listing, several=True) if listing.is_file() else []
     folders = next(
         ((root / a, root / b) for a, b in PAIRED_FOLDERS if (root / a).is_dir() and (root / b).is_dir()), None
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -12,13 +11,14 @@ from typing import Any
 from pipeline.data.channel_cases import group, usable_cases
 from pipeline.data.channel_listing import listed_cases
 from pipeline.data.channels import Rule, check_case, telling
+from pipeline.data.listings import training_entries
 from pipeline.errors import InputError
 from pipeline.sources.given import exists, given_path
 from pipeline.sources.kinds import describe, is_dicom, is_image, kind_of, strip_suffix, visible
 from pipeline.sources.paths import paths_of
 from pipeline.sources.survey import Survey, survey
 
-__all__ = ["PAIRED_FOLDERS", "Case", "case_name", "existing_path", "find_inputs", "training_entries"]
+__all__ = ["PAIRED_FOLDERS", "Case", "case_name", "existing_path", "find_inputs"]
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _with_channels_beside(file: Path, channels: Sequence[Rule], dimensions: int 
 
 def _listed(root: Path, listing: Path, dimensions: int | None, channels: Sequence[Rule] | None) -> list[Case]:
     """The images of a listing; of one that lists none, those of ``imagesTr``."""
-    entries = training_entries(listing)
+    entries = training_entries(listing, several=channels is not None)
     if not entries and channels is not None and (root / "imagesTr").is_dir():
         return _surveyed(root / "imagesTr", dimensions, None, channels)
     if not entries:
@@ -213,19 +213,3 @@ def _together(paths: Sequence[Path]) -> Path:
 def case_name(case: Case) -> str:
     """The name of a case, to sort by."""
     return str(case["name"])
-
-
-def training_entries(listing: Path) -> list[dict[str, str]]:
-    """The labelled cases of a Medical Segmentation Decathlon ``dataset.json``.
-
-    Raises:
-        InputError: it is no JSON, or a case lacks its image or label.
-    """
-    try:
-        content = json.loads(listing.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("is not valid JSON", where=listing, got=error) from None
-    entries = content.get("training", []) if isinstance(content, dict) else []
-    if not all(isinstance(entry, dict) and {"image", "label"} <= entry.keys() for entry in entries):
-        raise InputError("has an entry without image and label", where=listing, expected='{"image": ..., "label": ...}')
-    return list(entries)

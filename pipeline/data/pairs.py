@@ -8,7 +8,9 @@ from pathlib import Path
 
 from pipeline.data.channel_pairs import find_channel_pairs
 from pipeline.data.channels import Rule
-from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, existing_path, training_entries
+from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, existing_path
+from pipeline.data.listings import training_entries
+from pipeline.data.matching import match_names
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
 from pipeline.sources.kinds import holds_image, is_dicom, is_image, label_file, strip_suffix
@@ -23,9 +25,9 @@ def find_pairs(
 
     Args:
         dataset_dir: a folder with a Medical Segmentation Decathlon ``dataset.json``, or with ``imagesTr`` and
-            ``labelsTr`` (nnU-Net's ``_0000`` is dropped from image names), ``images`` and ``labels``, or ``images``
-            and ``masks``. Files belong together by name; an image may be a folder with one DICOM series, and a label
-            a DICOM RTSTRUCT or SEG, or a folder with one. A folder with none of these may hold DICOM series and their
+            ``labelsTr``, ``images`` and ``labels``, or ``images`` and ``masks``. Files belong together by name, see
+            :func:`pipeline.data.matching.match_names`; an image may be a folder with one DICOM series, and a label a
+            DICOM RTSTRUCT or SEG, or a folder with one. A folder with none of these may hold DICOM series and their
             RTSTRUCT or SEG files at any depth, which belong together by the series that the latter refer to, see
             :func:`pipeline.data.outlines.find_outlined`.
         modality: DICOM's code of the modality to take (CT, MR, PT, ...) where it is the outlines that are paired.
@@ -88,18 +90,19 @@ def _folders(path: Path) -> tuple[str, ...]:
 
 
 def _paired_by_name(images: Path, labels: Path) -> list[Case]:
-    image_by_name = {name.removesuffix("_0000"): path for name, path in _by_name(images).items()}
+    image_by_name = _by_name(images)
     label_by_name = {name: label_file(path) for name, path in _by_name(labels).items()}
     if not image_by_name:
         raise InputError("holds no image", where=images)
-    for name in sorted(image_by_name.keys() - label_by_name.keys()):
+    pairs = match_names(image_by_name, label_by_name)
+    for name in sorted(image_by_name.keys() - pairs.keys()):
         raise InputError("image has no label", where=image_by_name[name], expected=f"{name} in {labels}")
-    for name in sorted(label_by_name.keys() - image_by_name.keys()):
+    for name in sorted(label_by_name.keys() - set(pairs.values())):
         raise InputError("label has no image", where=label_by_name[name], expected=f"{name} in {images}")
-    return [
-        {"image": str(path), "label": str(label_by_name[name]), "name": name}
-        for name, path in sorted(image_by_name.items())
-    ]
+    return sorted(
+        ({"image": str(image_by_name[image]), "label": str(label_by_name[label]), "name": label}
+         for image, label in pairs.items()), key=case_name,
+    )  # fmt: skip
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from pipeline.data.datalists import write_datalist
 from pipeline.data.inputs import Case
 from pipeline.data.leakage import Overlap, find_overlaps, overlap_error, patient_of
 from pipeline.data.pairs import find_pairs
+from pipeline.data.turned import check_turned
 from pipeline.errors import InputError
 from pipeline.sources.given import given_path
 from pipeline.sources.paths import NO_IMAGE
@@ -87,6 +88,7 @@ class DataSplit:
             cases = find_pairs(dataset_dir, modality=modality, channels=channels)
         else:
             cases = find_classified(dataset_dir, classes, multi_label=multi_label, channels=channels)
+        check_turned(cases)
         self.cases: list[Case] = [{**case, "patient": patient_of(case, self._pattern)} for case in cases]
         self._listed: dict[str, Case] = {}
         self._fold: Fold | None = None  # that the weights beside the datalist left out, where it says so
@@ -105,7 +107,15 @@ class DataSplit:
                 len(self.cases),
                 self.datalist_file,
             )
-        return self._placed(lambda place: place not in (None, "test", fold))
+        cases = self._placed(lambda place: place not in (None, "test", fold))
+        if not cases:
+            raise InputError(
+                "nothing is left to train on beside the fold that validates",
+                where=self.root,
+                got=f"{len({case['patient'] for case in self.cases})} patient(s)",
+                cure="Give more patients, or train on all with --fold all",
+            )
+        return cases
 
     def validation(self, fold: Fold) -> list[Case]:
         """The cases of one fold; with ``all``, which leaves none out, those of fold 0, which tell the course alone."""
@@ -234,22 +244,29 @@ class DataSplit:
         for owner, cases in sorted(owners.items()):
             label = cases[0]["label"]
             strata.setdefault(label if isinstance(label, int) else 0, []).append(owner)
-        tested = max(1, round(self.test_fraction * len(owners)))
-        if self.folds < _MIN_FOLDS or len(owners) - tested < self.folds:
-            raise InputError(
-                f"too few patients for a test part and {self.folds} folds",
-                where=self.root,
-                expected=f"at least {self.folds + tested}",
-                got=len(owners),
-            )
+        if self.folds < _MIN_FOLDS:
+            raise InputError("too few folds", where=self.root, expected=f"at least {_MIN_FOLDS}", got=self.folds)
         generator, place = np.random.default_rng(self.seed), dict[str, int | str]()
         for _, names in sorted(strata.items()):
             order = [names[i] for i in generator.permutation(len(names))]
-            tested = max(1, round(self.test_fraction * len(order)))
+            tested = min(max(1, round(self.test_fraction * len(order))), max(len(order) - _MIN_FOLDS, 0))
             place.update(dict.fromkeys(order[:tested], "test"))
             place.update({owner: i % self.folds for i, owner in enumerate(order[tested:])})
+        self._tell_small(place)
         self._place = {case["name"]: place[owner] for owner, cases in owners.items() for case in cases}
         self._listed, self._changed = {}, True
+
+    def _tell_small(self, place: Mapping[str, int | str]) -> None:
+        """Say what a set of a few patients can and cannot do."""
+        tested = sum(one == "test" for one in place.values())
+        trained = len(place) - tested
+        if trained < _MIN_FOLDS:
+            logger.warning("one patient: no other one is there to validate or to test on; --fold all trains on it")
+        elif trained < self.folds:
+            logger.warning(
+                "%d patients: %d for testing, %d in as many folds of one each; the scores say little",
+                len(place), tested, trained,
+            )  # fmt: skip
 
     def _owners(self) -> dict[str, list[Case]]:
         """The cases that must stay together, by a patient's name: one patient's, and exact copies of each other."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.matching import match_names
 from pipeline.errors import InputError, one_line
 from pipeline.evaluation.case_maps import CaseMaps, on_one_grid
 from pipeline.evaluation.pairing import FileLabels, LabelPairing
@@ -40,7 +41,7 @@ class FolderPairs:
 
 
 def find_label_maps(folder: Path) -> dict[str, Path]:
-    """The label maps in a folder by their names: without suffix, and without nnU-Net's ``_0000``.
+    """The label maps in a folder by their names without suffix.
 
     A folder within it that holds one DICOM SEG counts as a file. Where a DICOM SEG and another file have one name, as
     medbundle writes them, the other one is taken; a picture ``NAME_overlay`` beside ``NAME`` is none.
@@ -58,7 +59,7 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
         usable = path.is_file() and (outlined or is_image(path))
         if entry.name.startswith(".") or not usable:
             continue
-        name = (entry.name if entry.is_dir() else strip_suffix(entry.name)).removesuffix("_0000")
+        name = entry.name if entry.is_dir() else strip_suffix(entry.name)
         if name in found and outlined != is_label_object(found[name]):
             found[name] = found[name] if outlined else path
         elif found.setdefault(name, path) != path:
@@ -75,7 +76,9 @@ def match_folders(predictions: Path, references: Path) -> FolderPairs:
     Raises:
         InputError: see :func:`find_label_maps`; or no name is in both.
     """
-    predicted, wanted = find_label_maps(predictions), find_label_maps(references)
+    named, wanted = find_label_maps(predictions), find_label_maps(references)
+    pairs_of_names = match_names(named, wanted)
+    predicted = {pairs_of_names.get(name, name): path for name, path in named.items()}
     if not predicted.keys() & wanted.keys():
         got = f"{next(iter(predicted))} ... and {next(iter(wanted))} ..."
         raise InputError(f"no file has the name of one in {references}", where=predictions, got=got)

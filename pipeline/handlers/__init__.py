@@ -10,6 +10,8 @@ from pipeline.handlers.schedule import BudgetSchedule, EarlyStopping, FinalValid
 from pipeline.handlers.scoring import ScoreCases, ScoreClasses
 from pipeline.handlers.seeding import EpochSeed
 from pipeline.handlers.shared import Shared
+from pipeline.handlers.training_set import CheckTrainingSet
+from pipeline.handlers.weights import LoadWeights
 
 __all__ = [
     "BatchNormStatistics",
@@ -17,10 +19,12 @@ __all__ = [
     "BudgetSchedule",
     "CaseEvaluator",
     "CaseProgress",
+    "CheckTrainingSet",
     "EarlyStopping",
     "EpochSeed",
     "FinalValidationHandler",
     "GradientClipping",
+    "LoadWeights",
     "ResumableState",
     "RocAuc",
     "ScoreCases",

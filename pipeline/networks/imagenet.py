@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import InputError
+from pipeline.networks.weights import read_weights
 
 __all__ = ["ImageNetNetwork", "load_imagenet_weights", "prepare_backbone"]
 
@@ -64,8 +65,8 @@ def load_imagenet_weights(network: ImageNetNetwork, path: str | Path) -> None:
     Raises:
         InputError: the file lacks a weight of the backbone, has one that the backbone lacks, or one of another shape.
     """
-    theirs: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     own = network.state_dict()
+    theirs = read_weights(Path(path), names=own)
     first = next(iter(own))
     if first in theirs:
         theirs[first] = _fit_channels(theirs[first], own[first].shape[1])

@@ -232,8 +232,14 @@ def holds_image(folder: Path) -> bool:
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether an image is a picture: PNG and the like, or one DICOM picture, see :func:`dicom_pictures`."""
-    return kind_of(Path(path)) in PICTURE_KINDS or len(dicom_pictures(Path(path))) == 1
+    """Whether an image is a picture: PNG and the like, or one DICOM picture, see :func:`dicom_pictures`.
+
+    Of a file that is gone, its name tells.
+    """
+    path = Path(path)
+    if not path.exists():
+        return _promised(path.name) in PICTURE_KINDS
+    return kind_of(path) in PICTURE_KINDS or len(dicom_pictures(path)) == 1
 
 
 def label_file(path: Path) -> Path:

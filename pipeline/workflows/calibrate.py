@@ -17,7 +17,6 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose
 
 from pipeline.bundle import find_bundle, open_workflow
-from pipeline.bundle.applying import load_weights
 from pipeline.errors import InputError, find_input_error, one_line
 from pipeline.evaluation import provenance
 from pipeline.evaluation.quality import FILE, model_rows, read_calibration
@@ -25,6 +24,7 @@ from pipeline.evaluation.quality_fit import KnownCase, figures, fit_calibration
 from pipeline.evaluation.tables import aligned
 from pipeline.inferers.quality import IMAGE_FEATURES, LABEL_FEATURES, QualityInferer
 from pipeline.metrics import dice_per_label
+from pipeline.networks.weights import load_weights
 from pipeline.sources.given import given_path
 from pipeline.transforms.degrading import DEGRADATIONS, Degradation, degrade
 

@@ -13,10 +13,11 @@ import torch
 from monai.bundle import ConfigParser
 
 from pipeline.bundle import run_workflow
-from pipeline.bundle.applying import Applied, applied, load_weights, open_inference
+from pipeline.bundle.applying import Applied, applied, open_inference
 from pipeline.data.channels import check_case
 from pipeline.errors import InputError
 from pipeline.inferers.gradcam import ClassMaps, on_input_grid
+from pipeline.networks.weights import load_weights
 from pipeline.reports.heatmaps import Explanation, draw_explanation
 from pipeline.sources.paths import first_of, paths_of
 

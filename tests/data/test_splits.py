@@ -85,10 +85,35 @@ def test_data_that_was_all_used_for_training_is_refused(tmp_path: Path) -> None:
         _split(root).held_out()
 
 
-def test_too_few_patients(tmp_path: Path) -> None:
-    root = _data_set(tmp_path, ["a", "b", "c"])
-    with pytest.raises(InputError, match=r"too few patients .*expected at least 6, got 3"):
+def test_one_patient_can_only_be_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = _data_set(tmp_path, ["a"])
+    with pytest.raises(InputError, match=r"nothing is left to train on .*--fold all"):
         _split(root).training(0)
+    assert len(_split(root).training("all")) == 1
+    assert "one patient: no other one is there" in caplog.text
+
+
+def test_two_patients_validate_each_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = _data_set(tmp_path, ["a", "b"])
+    split = _split(root)
+    parts = [{case["name"] for case in part(0)} for part in (split.training, split.validation)]
+    assert sorted(map(sorted, parts)) == [["a"], ["b"]]
+    assert "2 patients: 0 for testing, 2 in as many folds" in caplog.text
+
+
+@pytest.mark.parametrize("count", range(2, 16))
+@pytest.mark.parametrize("folds", [2, 5])
+def test_any_number_of_patients_is_dealt_into_parts_that_share_none(tmp_path: Path, count: int, folds: int) -> None:
+    names = {f"c{i:02d}" for i in range(count)}
+    root = _data_set(tmp_path, sorted(names))
+    split = _split(root, folds=folds)
+    training, validation = ({case["name"] for case in part(0)} for part in (split.training, split.validation))
+    assert training
+    assert validation
+    tested = names - {case["name"] for case in split.training("all")}
+    assert training | validation | tested == names
+    assert not training & validation
+    assert len(tested) == (0 if count == 2 else max(1, round(0.1 * count)))  # the share that the split is asked for
 
 
 def test_a_wrong_fold_part_or_file(tmp_path: Path) -> None:

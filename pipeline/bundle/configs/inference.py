@@ -8,7 +8,7 @@ from pipeline.planning import Plan
 
 __all__ = ["evaluate_config", "inference_config"]
 
-_LOAD_WEIGHTS = {"_target_": "CheckpointLoader", "load_path": "@weights", "load_dict": {"model": "@network"}}
+_LOAD_WEIGHTS = {"_target_": "pipeline.handlers.LoadWeights", "path": "@weights", "network": "@network"}
 _PROGRESS = {"_target_": "pipeline.handlers.CaseProgress", "total": "$len(@cases)"}
 # Nothing where there is no calibration beside the weights.
 _QUALITY = {"_target_": "pipeline.evaluation.quality_table.QualityTable", "weights": "@weights",

@@ -106,9 +106,12 @@ def _train_section(plan: Plan, task: Task) -> Config:
         "dataset": {"_target_": "CacheDataset", "data": "$@split.training(@fold)", "transform": "@train::preprocessing",
                     "cache_rate": 1.0, "num_workers": 2, "progress": False},
         "dataloader": {"_target_": "DataLoader", "dataset": "@train::dataset", "batch_size": "@batch_size",
-                       "shuffle": True, "drop_last": True, "num_workers": "@num_workers"},
+                       "shuffle": True, "num_workers": "@num_workers",
+                       "drop_last": {"_target_": "pipeline.data.drops_last", "dataset": "@train::dataset",
+                                     "batch_size": "@batch_size"}},
         "inferer": {"_target_": "pipeline.inferers.AutocastInferer", "inferer": {"_target_": "SimpleInferer"}},
         "handlers": [
+            {"_target_": "pipeline.handlers.CheckTrainingSet", "dataset": "@train::dataset", "labels": "@labels"},
             {"_target_": "pipeline.handlers.EpochSeed", "dataset": "@train::dataset", "seed": "@seed"},
             _shared("@schedule"),
             {"_target_": "pipeline.handlers.GradientClipping", "network": "@network",

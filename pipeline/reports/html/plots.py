@@ -15,6 +15,7 @@ from pipeline.reports.html.wording import shown
 
 __all__ = ["Curve", "Strip", "curve_plot", "strip_plot"]
 
+_ROUNDING = 1e-9
 _LEFT, _RIGHT = 8.0, 412.0
 _ROW, _HEAD, _FOOT = 74.0, 8.0, 30.0
 _GUTTER = 46.0  # to the right, for what is infinite
@@ -168,7 +169,7 @@ def _ends(strips: Sequence[Strip]) -> _Floats:
 def _ticks(values: _Floats, *, bounded: bool = False, whole: bool = False) -> list[float]:
     """About five round numbers around the values."""
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if not high > low:
+    if not high - low > _ROUNDING * max(abs(low), abs(high), 1e-3):  # equal, but for the rounding of a mean
         pad = 0.05 if bounded else max(abs(high) * 0.1, 0.5)
         low, high = (low, high + 1) if whole else (low - pad, high + pad)
     if bounded:

@@ -1,0 +1,52 @@
+"""The ``dataset.json`` of the Medical Segmentation Decathlon, and MONAI's datalists, which have its form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.documents import read_mapping
+from pipeline.errors import InputError
+
+__all__ = ["training_entries"]
+
+_EXPECTED = '{"image": "a path, or a list of them", "label": "a path"}'
+
+
+def training_entries(listing: Path, *, several: bool = False) -> list[dict[str, Any]]:
+    """The labelled cases that a listing names; none where it has no ``training``, as nnU-Net's.
+
+    Args:
+        listing: of the folder that its paths start from.
+        several: whether an image may be a list of paths, one per channel, with null for one that the case lacks.
+
+    Raises:
+        InputError: it is no JSON, or a case lacks its image or label, or has them in another form.
+    """
+    entries = read_mapping(listing).get("training") or []
+    if not isinstance(entries, list):
+        got = type(entries).__name__
+        raise InputError("training is no list", where=listing, expected=f"[{_EXPECTED}, ...]", got=got)
+    for number, entry in enumerate(entries, start=1):
+        where = f"{listing}, training entry {number}"
+        if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
+            raise InputError("has an entry without image and label", where=where, expected=_EXPECTED)
+        image, label = entry["image"], entry["label"]
+        if not _is_path(label):
+            raise InputError("label is no path", where=where, expected=_EXPECTED, got=_shown(label))
+        if isinstance(image, list) and image and all(_is_path(one) or (several and one is None) for one in image):
+            if not several and len(image) > 1:
+                cure = "Name the bundle's channels in data.channels of its plan.yaml"
+                raise InputError(f"has {len(image)} images a case", where=where, expected="1", cure=cure)
+            entry["image"] = image if several else image[0]
+        elif not _is_path(image):
+            raise InputError("image is no path", where=where, expected=_EXPECTED, got=_shown(image))
+    return entries
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:60]
