@@ -18,7 +18,7 @@ def training_entries(listing: Path, *, several: bool = False) -> list[dict[str, 
 
     Args:
         listing: of the folder that its paths start from.
-        several: whether an image may be a list of paths, one per channel, with null for one that the case lacks.
+        several: whether an image may be a list of paths, see :func:`pipeline.data.channel_listing.listed_cases`.
 
     Raises:
         InputError: it is no JSON, or a case lacks its image or label, or has them in another form.
@@ -34,12 +34,13 @@ def training_entries(listing: Path, *, several: bool = False) -> list[dict[str, 
         image, label = entry["image"], entry["label"]
         if not _is_path(label):
             raise InputError("label is no path", where=where, expected=_EXPECTED, got=_shown(label))
-        if isinstance(image, list) and image and all(_is_path(one) or (several and one is None) for one in image):
-            if not several and len(image) > 1:
-                cure = "Name the bundle's channels in data.channels of its plan.yaml"
-                raise InputError(f"has {len(image)} images a case", where=where, expected="1", cure=cure)
-            entry["image"] = image if several else image[0]
-        elif not _is_path(image):
+        if several:
+            continue  # who puts the channels together judges them
+        if isinstance(image, list) and len(image) > 1 and all(map(_is_path, image)):
+            cure = "Name the bundle's channels in data.channels of its plan.yaml"
+            raise InputError(f"has {len(image)} images a case", where=where, expected="1", cure=cure)
+        entry["image"] = image[0] if isinstance(image, list) and len(image) == 1 else image
+        if not _is_path(entry["image"]):
             raise InputError("image is no path", where=where, expected=_EXPECTED, got=_shown(image))
     return entries
 
