@@ -13,7 +13,7 @@ from pipeline.sources.kinds import strip_suffix
 from pipeline.sources.paths import NO_IMAGE, channels_of
 from pipeline.sources.survey import survey
 
-__all__ = ["listed_cases"]
+__all__ = ["listed_cases", "one_image"]
 
 _FIRST = "_0000"
 
@@ -54,6 +54,28 @@ def listed_cases(
             raise InputError("two cases have one name", where=listing, got=case["name"], cure=cure)
         cases[str(case["name"])] = case
     return list(cases.values())
+
+
+def one_image(root: Path, image: Any, listing: Path) -> str | list[str]:
+    """The path of an entry's image for a network that takes one; a list where one DICOM series lies at several.
+
+    Args:
+        root: where the listed paths begin.
+        image: of the entry.
+        listing: the file, to name it in errors.
+
+    Raises:
+        InputError: it is neither a path nor a list of paths, or these are several images.
+    """
+    if isinstance(image, str):
+        return str(root / image)
+    if not isinstance(image, list) or not image or not all(isinstance(one, str) for one in image):
+        raise InputError("has an image that is neither a path nor a list of paths", where=listing, got=repr(image))
+    paths = [str(root / one) for one in image]
+    if len(channels_of(paths)) > 1:
+        cure = "Give a bundle whose plan names as many channels, or list the one that it takes"
+        raise InputError("has a case of several images", where=listing, expected="1", got=f"{image}", cure=cure)
+    return paths if len(paths) > 1 else paths[0]
 
 
 def _of_several(image: Sequence[str], listing: Path, rules: Sequence[Rule]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.channel_cases import group, usable_cases
-from pipeline.data.channel_listing import listed_cases
+from pipeline.data.channel_listing import listed_cases, one_image
 from pipeline.data.channels import Rule, check_case, telling
 from pipeline.data.listings import training_entries
 from pipeline.errors import InputError
@@ -127,7 +127,7 @@ def _listed(root: Path, listing: Path, dimensions: int | None, channels: Sequenc
         return _named([(path,) for path in _images_for_training(root, listing)], root)
     if channels is not None:
         return sorted(listed_cases(root, entries, listing, channels), key=case_name)
-    return _named([(root / entry["image"],) for entry in entries], root)
+    return _named([paths_of(one_image(root, entry["image"], listing)) for entry in entries], root)
 
 
 def _images_for_training(root: Path, listing: Path) -> list[Path]:

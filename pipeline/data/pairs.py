@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.data.channel_listing import one_image
 from pipeline.data.channel_pairs import find_channel_pairs
 from pipeline.data.channels import Rule
 from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, existing_path
@@ -14,6 +15,7 @@ from pipeline.data.matching import match_names
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
 from pipeline.sources.kinds import holds_image, is_dicom, is_image, label_file, strip_suffix
+from pipeline.sources.paths import paths_of
 
 __all__ = ["find_pairs"]
 
@@ -66,12 +68,13 @@ def find_pairs(
 
 
 def _listed_pairs(root: Path, entries: list[dict[str, str]], listing: Path) -> list[Case]:
-    for entry in entries:
-        for key in ("image", "label"):
-            if not (root / entry[key]).exists():
+    listed = [one_image(root, entry["image"], listing) for entry in entries]
+    for image, entry in zip(listed, entries, strict=True):
+        for key, path in [*(("image", one) for one in paths_of(image)), ("label", root / entry["label"])]:
+            if not path.exists():
                 cure = f"Restore it or edit {listing}"
-                raise InputError(f"{key} is listed but missing", where=root / entry[key], cure=cure)
-    images = [Path(entry["image"]) for entry in entries]
+                raise InputError(f"{key} is listed but missing", where=path, cure=cure)
+    images = [paths_of(entry["image"])[0] for entry in entries]
     names = [strip_suffix(image.name) for image in images]
     if len(set(names)) < len(names):
         names = ["_".join((*_folders(image), name)) for image, name in zip(images, names, strict=True)]
@@ -79,8 +82,8 @@ def _listed_pairs(root: Path, entries: list[dict[str, str]], listing: Path) -> l
     if twice:
         raise InputError("two cases have one name", where=listing, got=twice[0], cure="Rename or remove one of them")
     cases = [
-        {"image": str(root / entry["image"]), "label": str(label_file(root / entry["label"])), "name": name}
-        for entry, name in zip(entries, names, strict=True)
+        {"image": image, "label": str(label_file(root / entry["label"])), "name": name}
+        for image, entry, name in zip(listed, entries, names, strict=True)
     ]
     return sorted(cases, key=case_name)
 

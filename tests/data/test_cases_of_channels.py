@@ -340,3 +340,24 @@ def test_pictures_of_one_name_are_the_channels_of_a_network_of_two(tmp_path: Pat
     ]  # fmt: skip
     reader = CaseReader(dimensions=2, channels=2)
     assert reader.get_data(reader.read(cases[0]["image"]))[0].shape == (6, 5, 2)
+
+
+@pytest.mark.parametrize("find", [find_inputs, find_pairs])
+def test_a_list_of_several_images_is_one_line_where_the_network_takes_one(tmp_path: Path, find: Any) -> None:
+    _volumes(tmp_path, "a.nii.gz", "b.nii.gz")
+    with pytest.raises(InputError, match=r"dataset\.json: has a case of several images \(expected 1"):
+        find(_listing(tmp_path, ["a.nii.gz", "b.nii.gz"]))
+    (case,) = find(_listing(tmp_path, ["a.nii.gz"]))
+    assert case["image"] == str(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("find", [find_inputs, find_pairs])
+def test_a_listed_series_may_lie_in_two_folders(tmp_path: Path, find: Any) -> None:
+    whole = write_phantom_dicom(make_phantom(1, shape=(6, 5, 4), spacing_mm=(4, 4, 5)), tmp_path / "x" / "one")
+    (tmp_path / "x" / "two").mkdir()
+    for file in sorted(whole.iterdir())[:2]:
+        file.rename(tmp_path / "x" / "two" / file.name)
+    (case,) = find(_listing(tmp_path, ["x/one", "x/two"]))
+    assert case["image"] == [str(tmp_path / "x" / "one"), str(tmp_path / "x" / "two")]
+    reader = CaseReader()
+    assert reader.get_data(reader.read(case["image"]))[0].shape == (6, 5, 4)
