@@ -1,3 +1,4 @@
+from .ahead import FitsAhead
 from .batches import drops_last
 from .case_threads import CaseThreads
 from .classes import find_classified
@@ -11,6 +12,7 @@ __all__ = [
     "CaseFailures",
     "CaseThreads",
     "DataSplit",
+    "FitsAhead",
     "SurvivingCases",
     "content_hash",
     "drops_last",

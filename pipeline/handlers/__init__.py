@@ -5,6 +5,7 @@ from pipeline.handlers.case_evaluator import CaseEvaluator
 from pipeline.handlers.checkpoint import BestCheckpoint, ResumableState
 from pipeline.handlers.curves import TrainingCurves
 from pipeline.handlers.progress import CaseProgress, TrainingProgress
+from pipeline.handlers.quality import PredictQuality
 from pipeline.handlers.roc_auc import RocAuc
 from pipeline.handlers.schedule import BudgetSchedule, EarlyStopping, FinalValidationHandler, GradientClipping
 from pipeline.handlers.scoring import ScoreCases, ScoreClasses
@@ -25,6 +26,7 @@ __all__ = [
     "FinalValidationHandler",
     "GradientClipping",
     "LoadWeights",
+    "PredictQuality",
     "ResumableState",
     "RocAuc",
     "ScoreCases",

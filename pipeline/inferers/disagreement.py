@@ -95,14 +95,20 @@ class DisagreementInferer(Inferer):  # type: ignore[misc]
 
     Args:
         inferer: gives logits (N, K, X, Y[, Z]) of windows (N, C, X, Y[, Z]).
-        sums: where to add.
+        channels: K.
     """
 
-    def __init__(self, inferer: Inferer, sums: Disagreement) -> None:
+    def __init__(self, inferer: Inferer, *, channels: int) -> None:
         super().__init__()
         self.inferer = inferer
-        self.sums = sums
+        self.channels = channels
+        self.begin()
+
+    def begin(self) -> Disagreement:
+        """Begin an image, with the same noise as each: what its windows add is in the sums that are returned."""
+        self.sums = Disagreement(self.channels)
         self._generator = torch.Generator().manual_seed(_SEED)
+        return self.sums
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Apply the inner inferer; see MONAI's ``Inferer``."""

@@ -17,9 +17,10 @@ from pipeline.inferers.engines import Network, candidates, check_engine, engine_
 from pipeline.inferers.measured import CANNOT_RUN, Measured, measure, recall, remember, setting_key
 from pipeline.inferers.mirrored import MirroredInferer
 from pipeline.inferers.streaming import StreamingInferer
+from pipeline.inferers.unwrap import layers, unwrap
 from pipeline.inferers.windows import Windows
 
-__all__ = ["FastestInferer", "unmeasured"]
+__all__ = ["FastestInferer"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class FastestInferer(Inferer):  # type: ignore[misc]
     Args:
         inferer: the inferer that calls the network; :class:`pipeline.inferers.StreamingInferer` may be it.
         engine: ``auto``, or one of :data:`pipeline.inferers.engines.ENGINES`, which is then taken unmeasured.
-        measure: whether ``auto`` may measure; else it is the rule.
+        measure: whether ``auto`` may measure, which takes memory that no forecast knows of; else it is the rule.
 
     Raises:
         InputError: an unknown engine, or one that is not installed.
@@ -165,16 +166,6 @@ class FastestInferer(Inferer):  # type: ignore[misc]
             self._said = text
 
 
-def unmeasured(inferer: Any) -> Any:
-    """The same inferer, told to measure no engines: a measurement takes memory that no forecast knows of."""
-    inner = inferer
-    while inner is not None:
-        if isinstance(inner, FastestInferer):
-            inner.measure = False
-        inner = getattr(inner, "inferer", None)
-    return inferer
-
-
 def _device(inputs: torch.Tensor, network: Network) -> torch.device:
     weight = next(network.parameters(), inputs) if isinstance(network, torch.nn.Module) else inputs
     return weight.device
@@ -182,15 +173,8 @@ def _device(inputs: torch.Tensor, network: Network) -> torch.device:
 
 def _middle(inferer: Any, inputs: torch.Tensor) -> tuple[torch.Tensor, int]:
     """The window (1, C, X, Y[, Z]) nearest to the first image's centre, and how many the network sees, at most."""
-    passes, layout, inner = 1, None, inferer
-    while inner is not None:
-        if isinstance(inner, MirroredInferer):
-            passes *= 2 ** len(inner.axes)
-        if isinstance(inner, StreamingInferer):
-            layout = inner.layout
-        elif isinstance(inner, SlidingWindowInferer):
-            layout = {name: getattr(inner, name) for name in ("roi_size", "overlap", "padding_mode", "cval")}
-        inner = getattr(inner, "inferer", None)
+    passes = math.prod(2 ** len(one.axes) for one in layers(inferer) if isinstance(one, MirroredInferer))
+    layout = _layout(inferer)
     plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
     if layout is None:
         return plain[:1], len(plain) * passes
@@ -201,18 +185,26 @@ def _middle(inferer: Any, inputs: torch.Tensor) -> tuple[torch.Tensor, int]:
     return window[None], len(plain) * len(windows.starts) * passes
 
 
+def _layout(inferer: Any) -> dict[str, Any] | None:
+    """How the windows lie, in the terms of MONAI's ``SlidingWindowInferer``; None where the network sees it all."""
+    streaming = unwrap(inferer, StreamingInferer)
+    if streaming is not None:
+        return streaming.layout
+    sliding = unwrap(inferer, SlidingWindowInferer)
+    names = ("roi_size", "overlap", "padding_mode", "cval")
+    return None if sliding is None else {name: getattr(sliding, name) for name in names}
+
+
 def _decision(inferer: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     """How the inferer makes labels of logits (1, K, ...): by its own rule, else argmax, of one channel the sign."""
-    inner = inferer
-    while inner is not None and not isinstance(inner, StreamingInferer):
-        inner = getattr(inner, "inferer", None)
+    streaming = unwrap(inferer, StreamingInferer)
 
     def labels(logits: torch.Tensor) -> torch.Tensor:
-        if inner is None:
+        if streaming is None:
             return logits.argmax(dim=1) if logits.shape[1] > 1 else logits > 0
-        inner.decision.begin()
-        inner.decision.show(range(len(logits[0])), logits[0])
-        decided: torch.Tensor = inner.decision.labels()
+        streaming.decision.begin()
+        streaming.decision.show(range(len(logits[0])), logits[0])
+        decided: torch.Tensor = streaming.decision.labels()
         return decided
 
     return labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from monai.inferers import Inferer
 
 from pipeline.errors import InputError
 from pipeline.inferers.deciding import HighestLogit
-from pipeline.inferers.disagreement import DISAGREEMENT, Disagreement, DisagreementInferer
+from pipeline.inferers.disagreement import DISAGREEMENT, DisagreementInferer
 from pipeline.inferers.image_statistics import IMAGE_STATISTICS, image_statistics
 from pipeline.inferers.label_shape import SHAPE, label_shape
 from pipeline.inferers.streaming import StreamingInferer
+from pipeline.inferers.unwrap import rewrapped, unwrap
 
 __all__ = ["IMAGE_FEATURES", "LABEL_FEATURES", "QualityInferer"]
 
@@ -39,9 +41,13 @@ class QualityInferer(Inferer):  # type: ignore[misc]
 
     def __init__(self, inferer: Inferer) -> None:
         super().__init__()
-        self.inferer = inferer
-        self._streaming, decision = _streaming(inferer)
-        self.values = decision.values[1:]
+        streaming = unwrap(inferer, StreamingInferer)
+        if streaming is None or not isinstance(streaming.decision, HighestLogit):
+            got = type(inferer).__name__ if streaming is None else type(streaming.decision).__name__
+            raise InputError("quality cannot be predicted", expected="StreamingInferer with the rule argmax", got=got)
+        self.values = streaming.decision.values[1:]
+        self._noting = DisagreementInferer(streaming.inferer, channels=streaming.out_channels)
+        self.inferer = rewrapped(inferer, StreamingInferer, partial(StreamingInferer.calling, inferer=self._noting))
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> MetaTensor:
         """Label an image; see :class:`pipeline.inferers.StreamingInferer`.
@@ -52,12 +58,8 @@ class QualityInferer(Inferer):  # type: ignore[misc]
         if len(inputs) != 1:
             cure = "Set the batch size to 1"
             raise InputError("quality is predicted for one image at a time", got=len(inputs), cure=cure)
-        sums, usual = Disagreement(self._streaming.out_channels), self._streaming.inferer
-        self._streaming.inferer = DisagreementInferer(usual, sums)
-        try:
-            labels: MetaTensor = self.inferer(inputs, network, *args, **kwargs)
-        finally:
-            self._streaming.inferer = usual
+        sums = self._noting.begin()
+        labels: MetaTensor = self.inferer(inputs, network, *args, **kwargs)
         affine = np.asarray(labels.affine)  # of a collated batch with one more axis
         shape = label_shape(labels[0, 0].as_tensor(), affine.reshape(-1, *affine.shape[-2:])[0], values=self.values)
         image = image_statistics(inputs[0].as_tensor() if isinstance(inputs, MetaTensor) else inputs[0])
@@ -65,13 +67,3 @@ class QualityInferer(Inferer):  # type: ignore[misc]
         labels.meta["quality_labels"] = torch.cat([sums.features(), torch.as_tensor(shape)], dim=1)[batched]
         labels.meta["quality_image"] = torch.tensor([image[name] for name in IMAGE_FEATURES]).double()[batched]
         return labels
-
-
-def _streaming(inferer: Any) -> tuple[StreamingInferer, HighestLogit]:
-    inner = inferer
-    while inner is not None and not isinstance(inner, StreamingInferer):
-        inner = getattr(inner, "inferer", None)
-    if inner is None or not isinstance(inner.decision, HighestLogit):
-        got = type(inferer).__name__ if inner is None else type(inner.decision).__name__
-        raise InputError("quality cannot be predicted", expected="StreamingInferer with the rule argmax", got=got)
-    return inner, inner.decision

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +15,10 @@ from monai.inferers import Inferer, SimpleInferer
 
 from pipeline.errors import InputError
 from pipeline.inferers.deciding import decision
+from pipeline.inferers.image_settings import ImageSettings
 from pipeline.inferers.probabilities import ImageMaps, ProbabilityMaps
 from pipeline.inferers.shortage import shortage_in_one_line
+from pipeline.inferers.slab import Slab
 from pipeline.inferers.sweep import Sweep, sweeps
 from pipeline.inferers.tally import Tally
 from pipeline.inferers.undoing import WayBack, way_back
@@ -36,7 +40,8 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
     in tiles of the other axes; the windows on a tile's edge are then computed for each tile that they reach into.
 
     The way back is read from the image's ``applied_operations``; see :func:`pipeline.inferers.undoing.way_back`. An
-    image without any keeps the network's grid.
+    image without any keeps the network's grid. An image may bring settings of its own in its metadata, such as what a
+    limit of memory leaves room for; see :class:`pipeline.inferers.image_settings.ImageSettings`.
 
     ``AutocastInferer`` may be put around it. ``MirroredInferer`` may not, because labels have no average: give
     ``MirroredInferer(SimpleInferer())`` as ``inferer``, which then averages each window over its flips.
@@ -108,7 +113,7 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
         self.device = device
         self.inferer = SimpleInferer() if inferer is None else inferer
         self.skip_below = skip_below
-        self.max_slab_bytes = max_slab_mb * 1e6
+        self.max_slab_mb = max_slab_mb
         self.statistics = statistics
         self.probabilities = probabilities
         confidence = statistics or (probabilities is not None and bool(probabilities.channels))
@@ -152,6 +157,12 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
             return list_data_collate(results)
         return MetaTensor(torch.stack([one.as_tensor() for one in results]), meta=results[0].meta)
 
+    def calling(self, inferer: Inferer) -> StreamingInferer:
+        """The same settings with another inferer that calls the network for a batch of windows."""
+        other = copy.copy(self)
+        other.inferer = inferer
+        return other
+
     def _label(self, image: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor]) -> MetaTensor:
         back = _way_back(image)
         windows = Windows.of(image.shape[1:], **self.layout)
@@ -160,11 +171,16 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
         oriented = labels.permute([back.grid.axes.index(axis) for axis in range(labels.ndim)])
         tally = Tally() if self.statistics else None
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        walks = sweeps(windows, back.grid, channels=self.out_channels, max_bytes=self.max_slab_bytes)
-        with ImageMaps.made(self.probabilities, back.grid.input_size, back.grid.axes) as maps:
-            for sweep in walks:
-                self._run(sweep, plain, predict, oriented, tally, maps)
         meta = dict(image.meta) if isinstance(image, MetaTensor) else {}
+        own = ImageSettings(sw_batch_size=self.sw_batch_size, max_slab_mb=self.max_slab_mb)
+        settings = ImageSettings.taken(meta) or own
+        walks = sweeps(windows, back.grid, channels=self.out_channels, max_bytes=settings.max_slab_mb * 1e6)
+        windows_at = partial(self._windows, windows, plain, predict, settings.sw_batch_size)
+        device = torch.device(self.device or plain.device)
+        wanted = self.probabilities if settings.keeps_probabilities else None
+        with ImageMaps.made(wanted, back.grid.input_size, back.grid.axes) as maps:
+            for sweep in walks:
+                self._run(sweep, sweep.slab(self.out_channels, device=device), windows_at, oriented, tally, maps)
         meta.pop("affine", None)  # that of the network's grid
         affine = meta.get("original_affine")
         if affine is None:
@@ -177,15 +193,14 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
     def _run(  # noqa: PLR0917
         self,
         sweep: Sweep,
-        image: torch.Tensor,
-        predict: Callable[[torch.Tensor], torch.Tensor],
+        slab: Slab,
+        windows_at: Callable[[Sequence[tuple[int, ...]]], Iterator[tuple[tuple[int, ...], torch.Tensor]]],
         labels: torch.Tensor,
         tally: Tally | None,
         maps: ImageMaps,
     ) -> None:
-        slab = sweep.slab(self.out_channels, device=torch.device(self.device or image.device))
         for step in sweep.steps():
-            for start, logits in self._windows(sweep.windows, step.starts, image, predict):
+            for start, logits in windows_at(step.starts):
                 slab.add(start, logits, sweep.windows.weight)
             slab.finish(step.final)
             for box in step.boxes:
@@ -201,9 +216,10 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
     def _windows(
         self,
         windows: Windows,
-        starts: Sequence[tuple[int, ...]],
         image: torch.Tensor,
         predict: Callable[[torch.Tensor], torch.Tensor],
+        at_a_time: int,
+        starts: Sequence[tuple[int, ...]],
     ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
         """The windows at ``starts`` with their logits (out_channels, *roi_size)."""
         background = self.decision.background()
@@ -214,7 +230,7 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
                 yield start, background.view(-1, *[1] * len(windows.size)).expand(-1, *windows.size)
             else:
                 batch.append((start, windows.pad(part, start)))
-            if batch and (len(batch) == self.sw_batch_size or number == len(starts)):
+            if batch and (len(batch) == at_a_time or number == len(starts)):
                 data = torch.stack([one for _, one in batch]).to(self.sw_device or image.device)
                 yield from zip((one for one, _ in batch), predict(data), strict=True)
                 batch = []

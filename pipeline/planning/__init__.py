@@ -1,7 +1,5 @@
-"""Plans: everything that tells one bundle from another, validated."""
+"""Plans: everything that tells one bundle from another, validated; and what a case will take, told beforehand."""
 
-from pipeline.planning.loading import load_plan
-from pipeline.planning.plan import Plan
-from pipeline.sources.label_table import Code, Label
+import lazy_loader
 
-__all__ = ["Code", "Label", "Plan", "load_plan"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

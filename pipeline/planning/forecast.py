@@ -16,7 +16,9 @@ from monai.transforms import Compose
 
 from pipeline.errors import InputError, one_line
 from pipeline.inferers import StreamingInferer
+from pipeline.inferers.image_settings import ImageSettings
 from pipeline.inferers.sweep import Demand, demand, sweeps
+from pipeline.inferers.unwrap import unwrap
 from pipeline.inferers.windows import Windows
 from pipeline.patches.freed_memory import return_freed_memory
 from pipeline.planning.grids import GridChange, grid_change, keeps_types
@@ -63,9 +65,12 @@ class Probe:
         streaming = streaming_inferer(inferer)
         roi_size = [int(n) for n in streaming.layout["roi_size"]]
         noise = torch.rand(1, channels, *roi_size, generator=torch.Generator().manual_seed(0)).to(device)
-        training, maps = network.training, streaming.probabilities
+        no_files = ImageSettings(
+            sw_batch_size=streaming.sw_batch_size, max_slab_mb=streaming.max_slab_mb, keeps_probabilities=False
+        )
+        noise = no_files.noted(noise)
+        training = network.training
         network.eval()
-        streaming.probabilities = None  # of noise
         try:
             base, before = resident_bytes()
             with TensorPeak() as tensors:
@@ -77,7 +82,6 @@ class Probe:
             settled, _ = resident_bytes()  # threads and compiled kernels stay
         finally:
             network.train(training)
-            streaming.probabilities = maps
         # The high-water mark also knows the workspace of oneDNN, but only if it was reached just now.
         grown = max(tensors.peak if device.type == "cpu" else 0, after - base if after > before else 0)
         kept = math.prod(roi_size) * ((streaming.out_channels + 1) * _FLOAT + 1)
@@ -127,6 +131,7 @@ def forecast(
     Raises:
         InputError: no settings keep to the limit; says what would.
     """
+    most = inferer.max_slab_mb * 1e6
     limit = math.inf if max_memory_gb is None else max_memory_gb * _GB
     loading = probe.base_bytes + _loading_bytes(change)
     held = probe.base_bytes + _held_bytes(change)
@@ -135,9 +140,7 @@ def forecast(
     for batch in _batches(inferer.sw_batch_size) if loading <= limit else []:
         computing = held + batch * probe.window_bytes
         # One share more than there are channels is that of the sums of the weights.
-        slab_bytes = min(
-            inferer.max_slab_bytes, (limit - computing) * inferer.out_channels / (inferer.out_channels + 1)
-        )
+        slab_bytes = min(most, (limit - computing) * inferer.out_channels / (inferer.out_channels + 1))
         need = _walked(windows, change, inferer.out_channels, slab_bytes)
         peak = max(loading, computing + need.slab_bytes)
         if peak <= limit:
@@ -149,7 +152,7 @@ def forecast(
                 slab_mb=slab_bytes / 1e6,
             )
             fitting.append(told)
-            if slab_bytes >= inferer.max_slab_bytes:
+            if slab_bytes >= most:
                 break  # with fewer windows at a time there are as many
     if fitting:
         return min(fitting, key=lambda one: one.windows)  # the first of equal ones has the largest batch
@@ -168,13 +171,13 @@ def _walked(windows: Windows, change: GridChange, channels: int, slab_bytes: flo
 
 
 class MemoryLimit:
-    """A preprocessing that forecasts each case from its header first, and sets the inferer so that it keeps to a limit.
+    """A preprocessing that forecasts each case from its header first, and gives it settings that keep to a limit.
 
     The forecast is one line of the log. The network is probed at the first case.
 
     Args:
         transform: loads and preprocesses a case.
-        inferer: with a :class:`pipeline.inferers.StreamingInferer` in it, whose window batch and slab it sets.
+        inferer: with a :class:`pipeline.inferers.StreamingInferer` in it, whose window batch and slab are the most.
         network: with its weights or not: they do not change what it takes.
         device: of the network.
         max_memory_gb: the most that the process may take, in units of 10 ** 9 bytes.
@@ -206,18 +209,18 @@ class MemoryLimit:
         self.series = series
         self.untilt = untilt
         self._streaming = streaming_inferer(inferer)
-        self._most = self._streaming.sw_batch_size, self._streaming.max_slab_bytes
         self._probe: Probe | None = None
 
     def __call__(self, case: Mapping[str, Any]) -> Any:
-        """Forecast, set, and load the case."""
+        """Forecast and load the case, and note the settings at its image."""
         change = self._grid_change(case)
-        if change is not None:
-            self._streaming.sw_batch_size, self._streaming.max_slab_bytes = self._most
-            told = forecast(change, self._streaming, self._probed(change.channels), max_memory_gb=self.max_memory_gb)
-            self._streaming.sw_batch_size, self._streaming.max_slab_bytes = told.window_batch, told.slab_mb * 1e6
-            logger.info("%s: forecast %s", case["name"], told)
-        return self.transform(case)
+        if change is None:
+            return self.transform(case)
+        told = forecast(change, self._streaming, self._probed(change.channels), max_memory_gb=self.max_memory_gb)
+        logger.info("%s: forecast %s", case["name"], told)
+        loaded = self.transform(case)
+        settings = ImageSettings(sw_batch_size=told.window_batch, max_slab_mb=told.slab_mb)
+        return {**loaded, "image": settings.noted(loaded["image"])}
 
     def _grid_change(self, case: Mapping[str, Any]) -> GridChange | None:
         try:
@@ -249,11 +252,9 @@ def streaming_inferer(inferer: Any) -> StreamingInferer:
     Raises:
         InputError: there is none.
     """
-    inner = inferer
-    while inner is not None:
-        if isinstance(inner, StreamingInferer):
-            return inner
-        inner = getattr(inner, "inferer", None)
+    found = unwrap(inferer, StreamingInferer)
+    if found is not None:
+        return found
     raise InputError(
         "cannot keep to a limit of memory",
         where=type(inferer).__name__,

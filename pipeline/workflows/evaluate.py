@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pydoc import locate
 from typing import TYPE_CHECKING
 
 from pipeline.bundle import find_bundle, open_workflow, run_workflow
@@ -22,14 +23,11 @@ from pipeline.sources.label_table import read_label_table
 from pipeline.sources.paths import first_of
 
 if TYPE_CHECKING:
-    from monai.bundle import ConfigWorkflow
+    from monai.bundle import ConfigParser, ConfigWorkflow
 
     from pipeline.data.inputs import Case
 
 __all__ = ["evaluate", "evaluate_folders"]
-
-_TABLE = "pipeline.evaluation.ScoreTable"
-_REPORT = "pipeline.reports.html.report_evaluation"
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +83,9 @@ def evaluate(
     if groups is not None or by is not None:
         listed = (weights or root / "models" / "model.pt").with_name("datalist.json")
         chosen = read_groups(listed if groups is None else groups, by)
-        if parser["scores"]["_target_"] != _TABLE:
+        if not _scores_segmentations(parser):
             raise InputError("groups are for segmentations", cure="Leave --groups and --by out")
-        parser["run"] = [step for step in parser["run"] if not (isinstance(step, dict) and step["_target_"] == _REPORT)]
+        parser["report"] = False  # it is written below, with the groups
     run_workflow(workflow, finalize=False)
     parsed = parser.get_parsed_content
     if chosen is not None:
@@ -115,7 +113,7 @@ def _set_measures(workflow: ConfigWorkflow, surface: Definition | None, toleranc
     parser = workflow.parser
     if surface is None and tolerance is None:
         return
-    if parser["scores"]["_target_"] != _TABLE:
+    if not _scores_segmentations(parser):
         raise InputError("surface and tolerance are for segmentations", cure="Leave --surface and --tolerance out")
     if surface is not None:
         parser["scores::definition"] = surface
@@ -123,6 +121,12 @@ def _set_measures(workflow: ConfigWorkflow, surface: Definition | None, toleranc
         labels = {int(value): name for value, name in parser.get_parsed_content("labels").items()}
         tolerances = read_tolerances(tolerance, labels)
         parser["scores::tolerance_mm"] = {str(value): one for value, one in tolerances.items()}
+
+
+def _scores_segmentations(parser: ConfigParser) -> bool:
+    """Whether the table that the config names has measures of label maps."""
+    table = locate(str(parser["scores"]["_target_"]))
+    return isinstance(table, type) and issubclass(table, ScoreTable)
 
 
 def evaluate_folders(

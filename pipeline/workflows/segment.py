@@ -39,7 +39,7 @@ def segment(
             Masks are brought back to the tilted slices.
         max_memory_gb: the most resident memory to use, in units of 10 ** 9 bytes. Each case is then forecast from its
             header, one line of the log, and takes as large a slab and as many windows at a time as fit; see
-            :class:`pipeline.planning.forecast.MemoryLimit`. No case is read or written beside another then.
+            :class:`pipeline.planning.MemoryLimit`. No case is read or written beside another then.
         engine: what runs the network instead of the bundle's own choice; see
             :class:`pipeline.inferers.FastestInferer`. With ``max_memory_gb`` none is measured.
         probabilities: the labels whose probabilities are written too, or ``all``.
@@ -60,6 +60,8 @@ def segment(
         engine=engine,
         entries=limit,
     )
+    if max_memory_gb is not None:
+        _leave_unmeasured(workflow)
     if probabilities:
         _keep_probabilities(workflow, probabilities)
     run_workflow(workflow, finalize=False)
@@ -73,13 +75,20 @@ def _keep_probabilities(workflow: ConfigWorkflow, names: Sequence[str]) -> None:
     workflow.parser["probabilities"] = literal(names)
 
 
+def _leave_unmeasured(workflow: ConfigWorkflow) -> None:
+    """A measurement of engines takes memory that no forecast knows of."""
+    inferer = workflow.parser["inferer"]
+    if isinstance(inferer, dict) and "engine" in inferer:
+        workflow.parser["inferer::measure"] = False
+
+
 def _limited(max_memory_gb: float, *, untilt: bool) -> dict[str, Any]:
     """What takes the place of the preprocessing in ``inference.json``."""
     return {
-        "_target_": "pipeline.planning.forecast.MemoryLimit",
+        "_target_": "pipeline.planning.MemoryLimit",
         "transform": "@preprocessing",
         # The evaluator's: it may be one around @inferer that also tells how good the labels may be.
-        "inferer": {"_target_": "pipeline.inferers.fastest.unmeasured", "inferer": "@evaluator#inferer"},
+        "inferer": "@evaluator#inferer",
         "network": "@network",
         "device": "@device",
         "series": "@series",

@@ -102,7 +102,7 @@ def test_the_plan_s_options_reach_the_inferer(bundle: Path) -> None:
     (bundle / "plan.yaml").write_text(yaml.safe_dump(plan))
     parser = _parser(bundle, {"window": [12, 10, 8]})
     streaming = parser.get_parsed_content("inferer").inferer
-    assert (streaming.skip_below, streaming.max_slab_bytes, streaming.sw_batch_size) == (0.0, 64e6, 3)
+    assert (streaming.skip_below, streaming.max_slab_mb, streaming.sw_batch_size) == (0.0, 64, 3)
     assert streaming.inferer.axes == (1,)
     assert load_plan(bundle / "plan.yaml").inference.skip_below == 0.0
 

@@ -23,7 +23,6 @@ from monai.networks.nets import DynUNet
 from pipeline.errors import InputError
 from pipeline.inferers import FastestInferer, MirroredInferer, StreamingInferer, bf16_is_fast, fastest, measured
 from pipeline.inferers.engines import ENGINES
-from pipeline.inferers.fastest import unmeasured
 from pipeline.inferers.measured import Measured, recall, remember, setting_key
 from pipeline.planning.forecast import Probe
 from pipeline.planning.sections import Engine
@@ -324,7 +323,7 @@ def test_small_cases_are_not_measured(engines: _Engines, cache: Path, said: Call
     engines.seconds["bfloat16"] = 0.4  # 60 windows of which take 24 seconds
     _labels(FastestInferer(_windows()), _small())
     assert set(engines.used) == {"bfloat16"}
-    _labels(unmeasured(FastestInferer(MirroredInferer(_windows(), axes=[0]))), _small())
+    _labels(FastestInferer(MirroredInferer(_windows(), axes=[0]), measure=False), _small())
     assert set(engines.used) == {"bfloat16"}
     assert not cache.exists()
     _labels(FastestInferer(MirroredInferer(_windows(), axes=[0])), _small())  # twice as many

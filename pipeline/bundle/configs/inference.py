@@ -11,9 +11,9 @@ __all__ = ["evaluate_config", "inference_config"]
 _LOAD_WEIGHTS = {"_target_": "pipeline.handlers.LoadWeights", "path": "@weights", "network": "@network"}
 _PROGRESS = {"_target_": "pipeline.handlers.CaseProgress", "total": "$len(@cases)"}
 # Nothing where there is no calibration beside the weights.
-_QUALITY = {"_target_": "pipeline.evaluation.quality_table.QualityTable", "weights": "@weights",
+_QUALITY = {"_target_": "pipeline.evaluation.QualityTable", "weights": "@weights",
             "folder": "@output_dir"}  # fmt: skip
-_PREDICT_QUALITY = {"_target_": "pipeline.handlers.quality.PredictQuality", "table": "@quality"}
+_PREDICT_QUALITY = {"_target_": "pipeline.handlers.PredictQuality", "table": "@quality"}
 _CHECK = {"_target_": "pipeline.bundle.check_run", "dataset_dir": "@dataset_dir", "weights": "@weights",
           "output_dir": "@output_dir"}  # fmt: skip
 
@@ -102,7 +102,7 @@ def _surviving(transform: str) -> Config:
 
 def _case_threads(plan: Plan, *, series: str | None = None) -> Config:
     """What reads a case ahead and writes one behind."""
-    fits = {"_target_": "pipeline.data.ahead.FitsAhead", "channels": len(plan.data.channels)}
+    fits = {"_target_": "pipeline.data.FitsAhead", "channels": len(plan.data.channels)}
     return {
         "_target_": "pipeline.data.CaseThreads",
         "cases": "@cases",

@@ -177,8 +177,8 @@ class Segmentation(Task):
         return {"_target_": "pipeline.handlers.ScoreCases", "table": "@scores", "gallery": "@gallery"}
 
     def evaluation(self) -> Config:
-        """See :class:`Task`: the label maps of the cases that the report shows."""
-        return {"gallery": {"_target_": "pipeline.reports.html.CaseGallery"}}
+        """See :class:`Task`: whether a report is written, and the label maps of the cases that it shows."""
+        return {"report": True, "gallery": {"_target_": "pipeline.reports.html.CaseGallery"}}
 
     def report(self) -> list[Config]:
         """See :class:`Task`."""
@@ -187,7 +187,8 @@ class Segmentation(Task):
              "folder": "@output_dir", "subset": "@subset", "patients": "$@split.patients()",
              "bundle": "@bundle_root", "weights": "@weights", "datalist": "@datalist_file"},
             {"_target_": "pipeline.reports.html.report_evaluation", "table": "@scores", "gallery": "@gallery",
-             "folder": "@output_dir", "cases": "@cases", "weights": "@weights"},
+             "folder": "@output_dir", "cases": "@cases", "weights": "@weights",
+             "_disabled_": "$not @report"},
         ]  # fmt: skip
 
 
