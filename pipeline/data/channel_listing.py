@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.data.channel_cases import usable_cases
 from pipeline.data.channels import Rule, case_of, joint_name
+from pipeline.data.listings import is_path
 from pipeline.errors import InputError
 from pipeline.sources.kinds import strip_suffix
 from pipeline.sources.paths import NO_IMAGE, channels_of
@@ -16,6 +17,7 @@ from pipeline.sources.survey import survey
 __all__ = ["listed_cases", "one_image"]
 
 _FIRST = "_0000"
+_SHOWN = 60  # letters
 
 
 def listed_cases(
@@ -41,14 +43,16 @@ def listed_cases(
     cases: dict[str, dict[str, Any]] = {}
     for entry in entries:
         image = entry["image"]
-        if isinstance(image, str):
+        if is_path(image):
             case = _of_one_path(root / image, listing, rules)
-        elif isinstance(image, list) and all(one is None or isinstance(one, str) for one in image):
+        elif isinstance(image, list) and all(one is None or is_path(one) for one in image):
             case = _of_several(
                 [NO_IMAGE if one in (None, NO_IMAGE) else str(root / one) for one in image], listing, rules
             )
         else:
-            raise InputError("has an image that is neither a path nor a list of paths", where=listing, got=repr(image))
+            raise InputError(
+                "has an image that is neither a path nor a list of paths", where=listing, got=repr(image)[:_SHOWN]
+            )
         if case["name"] in cases:
             cure = "Rename or remove one of them"
             raise InputError("two cases have one name", where=listing, got=case["name"], cure=cure)
@@ -69,12 +73,15 @@ def one_image(root: Path, image: Any, listing: Path) -> str | list[str]:
     """
     if isinstance(image, str):
         return str(root / image)
-    if not isinstance(image, list) or not image or not all(isinstance(one, str) for one in image):
-        raise InputError("has an image that is neither a path nor a list of paths", where=listing, got=repr(image))
+    if not isinstance(image, list) or not image or not all(map(is_path, image)):
+        got = repr(image)[:_SHOWN]
+        raise InputError("has an image that is neither a path nor a list of paths", where=listing, got=got)
     paths = [str(root / one) for one in image]
     if len(channels_of(paths)) > 1:
-        cure = "Give a bundle whose plan names as many channels, or list the one that it takes"
-        raise InputError("has a case of several images", where=listing, expected="1", got=f"{image}", cure=cure)
+        cure = "Name the bundle's channels in data.channels of its plan.yaml"
+        raise InputError(
+            f"has {len(image)} images a case", where=listing, expected="1", got=", ".join(image), cure=cure
+        )
     return paths if len(paths) > 1 else paths[0]
 
 

@@ -12,10 +12,11 @@ from pipeline.data.channel_cases import group, usable_cases
 from pipeline.data.channel_listing import listed_cases, one_image
 from pipeline.data.channels import Rule, check_case, telling
 from pipeline.data.listings import training_entries
+from pipeline.dicom import choose, scan
 from pipeline.errors import InputError
 from pipeline.sources.given import exists, given_path
 from pipeline.sources.kinds import describe, is_dicom, is_image, kind_of, strip_suffix, visible
-from pipeline.sources.paths import paths_of
+from pipeline.sources.paths import channels_of, paths_of
 from pipeline.sources.survey import Survey, survey
 
 __all__ = ["PAIRED_FOLDERS", "Case", "case_name", "existing_path", "find_inputs"]
@@ -156,7 +157,17 @@ def _surveyed(
     passed_over = found.counted(without=used)
     if passed_over:
         logger.info("%s: no cases of their own, passed over: %s", root, passed_over)
-    return _named(images, root)
+    return [_of_one_image(case) for case in _named(images, root)]
+
+
+def _of_one_image(case: Case) -> Case:
+    """A case of several series has a problem: a list of them would be read as channels."""
+    if isinstance(case["image"], list) and len(channels_of(case["image"])) > 1:
+        try:
+            choose(scan(case["image"]))
+        except InputError as error:
+            return {**case, "problem": str(error)}
+    return case
 
 
 def _chosen(found: Survey, root: Path, dimensions: int | None) -> list[tuple[Path, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.documents import read_mapping
 from pipeline.errors import InputError
 
-__all__ = ["training_entries"]
+__all__ = ["is_path", "training_entries"]
 
 _EXPECTED = '{"image": "a path, or a list of them", "label": "a path"}'
 
@@ -32,20 +32,20 @@ def training_entries(listing: Path, *, several: bool = False) -> list[dict[str, 
         if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
             raise InputError("has an entry without image and label", where=where, expected=_EXPECTED)
         image, label = entry["image"], entry["label"]
-        if not _is_path(label):
+        if not is_path(label):
             raise InputError("label is no path", where=where, expected=_EXPECTED, got=_shown(label))
         if several:
             continue  # who puts the channels together judges them
-        if isinstance(image, list) and len(image) > 1 and all(map(_is_path, image)):
-            cure = "Name the bundle's channels in data.channels of its plan.yaml"
-            raise InputError(f"has {len(image)} images a case", where=where, expected="1", cure=cure)
+        if isinstance(image, list) and len(image) > 1 and all(map(is_path, image)):
+            continue  # the folders of one series, or several images, see pipeline.data.channel_listing.one_image
         entry["image"] = image[0] if isinstance(image, list) and len(image) == 1 else image
-        if not _is_path(entry["image"]):
+        if not is_path(entry["image"]):
             raise InputError("image is no path", where=where, expected=_EXPECTED, got=_shown(image))
     return entries
 
 
-def _is_path(value: Any) -> bool:
+def is_path(value: Any) -> bool:
+    """Whether a value may be a path."""
     return isinstance(value, str) and bool(value.strip()) and "\0" not in value
 
 

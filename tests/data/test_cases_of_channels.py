@@ -292,6 +292,9 @@ def test_a_listing_may_name_the_folder_of_a_case(tmp_path: Path) -> None:
         (["a.nii.gz", "b.nii.gz", "c.nii.gz"], r"got 3: "),
         ([], r"got none"),
         ([None, None], r"got none"),
+        ("", r"neither a path nor a list of paths"),
+        (["a.nii.gz", " "], r"neither a path nor a list of paths"),
+        ("a\0b", r"neither a path nor a list of paths"),
         (7, r"neither a path nor a list of paths \(got 7\)"),
         (["a.nii.gz", {"x": 1}], r"neither a path nor a list of paths"),
         (["a.nii.gz", "gone.nii.gz"], r"gone\.nii\.gz: image is listed but missing"),
@@ -345,7 +348,7 @@ def test_pictures_of_one_name_are_the_channels_of_a_network_of_two(tmp_path: Pat
 @pytest.mark.parametrize("find", [find_inputs, find_pairs])
 def test_a_list_of_several_images_is_one_line_where_the_network_takes_one(tmp_path: Path, find: Any) -> None:
     _volumes(tmp_path, "a.nii.gz", "b.nii.gz")
-    with pytest.raises(InputError, match=r"dataset\.json: has a case of several images \(expected 1"):
+    with pytest.raises(InputError, match=r"dataset\.json: has 2 images a case \(expected 1, got a\.nii"):
         find(_listing(tmp_path, ["a.nii.gz", "b.nii.gz"]))
     (case,) = find(_listing(tmp_path, ["a.nii.gz"]))
     assert case["image"] == str(tmp_path / "a.nii.gz")
@@ -361,3 +364,18 @@ def test_a_listed_series_may_lie_in_two_folders(tmp_path: Path, find: Any) -> No
     assert case["image"] == [str(tmp_path / "x" / "one"), str(tmp_path / "x" / "two")]
     reader = CaseReader()
     assert reader.get_data(reader.read(case["image"]))[0].shape == (6, 5, 4)
+
+
+def test_series_that_share_a_folder_are_never_channels_by_chance(tmp_path: Path) -> None:
+    """A network of one image gets a list of files here, for a third series lies below."""
+    about = {"study": generate_uid(), "modality": "MR"}
+    for number, place in enumerate(("x/below", "x/a", "x/b"), 1):
+        _series(tmp_path / place, number, description=f"series {number}", number=number, **about)
+    for place in ("a", "b"):
+        for file in list((tmp_path / "x" / place).iterdir()):
+            file.rename(tmp_path / "x" / f"{place}{file.name}")
+        (tmp_path / "x" / place).rmdir()
+    first, second = find_inputs(tmp_path)
+    assert "2 image series: number 2 'series 2'" in first["problem"]
+    assert "Name one with --series" in first["problem"]
+    assert (second["name"], "problem" in second) == ("x_below", False)
