@@ -27,7 +27,13 @@ PHOTOGRAPHS = ("ES", "XC", "OP", "DMS", "GM", "SM")
 
 
 class CtWindow(Section):
-    """A window in Hounsfield units mapped to 0..1 and clipped (DICOM PS3.3 C.11.2.1.3.2, LINEAR_EXACT)."""
+    """A window in Hounsfield units mapped to 0..1 and clipped (DICOM PS3.3 C.11.2.1.3.2, LINEAR_EXACT).
+
+    Attributes:
+        kind: ``ct_window``.
+        center_hu: the value that becomes 0.5, in Hounsfield units.
+        width_hu: the width of the window, in Hounsfield units, above 0.
+    """
 
     kind: Literal["ct_window"]
     center_hu: float
@@ -35,7 +41,13 @@ class CtWindow(Section):
 
 
 class Percentile(Section):
-    """Clip at two percentiles of the image and map them to 0..1."""
+    """Clip at two percentiles of the image and map them to 0..1.
+
+    Attributes:
+        kind: ``percentile``.
+        lower: what becomes 0, in per cent, 0 to 100; below ``upper``. By default the few voxels that stand out are cut.
+        upper: what becomes 1, in per cent, 0 to 100.
+    """
 
     kind: Literal["percentile"]
     lower: Annotated[float, Field(ge=0, le=100)] = 0.5
@@ -52,8 +64,9 @@ class ZScore(Section):
     """Zero mean and unit deviation per image and channel.
 
     Attributes:
+        kind: ``zscore``.
         region: ``image`` takes every voxel, ``foreground`` the voxels that are not 0 (which stay 0).
-        clip_percentiles: percentiles of the image to clip at before.
+        clip_percentiles: percentiles of the image to clip at before, 0 to 100; None does not clip.
     """
 
     kind: Literal["zscore"]
@@ -62,7 +75,14 @@ class ZScore(Section):
 
 
 class Fixed(Section):
-    """Subtract a fixed mean and divide by a fixed deviation, after an optional clip to given values."""
+    """Subtract a fixed mean and divide by a fixed deviation, after an optional clip to given values.
+
+    Attributes:
+        kind: ``fixed``.
+        mean: what becomes 0, in the image's unit, Hounsfield units for CT.
+        deviation: the distance from it that becomes 1, in the same unit, above 0.
+        clip: the lowest and the highest value that is kept, in the same unit; None does not clip.
+    """
 
     kind: Literal["fixed"]
     mean: float
@@ -71,7 +91,11 @@ class Fixed(Section):
 
 
 class Unit(Section):
-    """The range of a picture's sample type, 0 to 255 or 0 to 65535, mapped to 0..1."""
+    """The range of a picture's sample type, 0 to 255 or 0 to 65535, mapped to 0..1.
+
+    Attributes:
+        kind: ``unit``.
+    """
 
     kind: Literal["unit"]
 
@@ -80,8 +104,10 @@ class Clahe(Section):
     """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) to 0..1.
 
     Attributes:
-        clip_limit: the largest share of a tile's pixels that one grey level may take.
-        tiles: tiles per axis.
+        kind: ``clahe``.
+        clip_limit: the largest share of a tile's pixels that one grey level may take, above 0 to 1; 0.01 as in
+            scikit-image.
+        tiles: tiles per axis, 1 or more; 8 as in scikit-image.
     """
 
     kind: Literal["clahe"]
@@ -93,6 +119,7 @@ class ImageNet(Section):
     """``unit``, then mean and deviation of ImageNet's red, green and blue, as published weights expect.
 
     Attributes:
+        kind: ``imagenet``.
         reason: why the statistics of photographs are right; needed where the modality is another.
     """
 

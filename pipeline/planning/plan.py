@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.planning.channels import Channels
 from pipeline.planning.network import Network
 from pipeline.planning.normalization import PHOTOGRAPHS, Normalization
-from pipeline.planning.sections import Count, Engine, Fraction, Positive
+from pipeline.planning.sections import Count, Engine, Positive
+from pipeline.planning.training import Training
 from pipeline.sources.label_table import Label, Section
 
 __all__ = ["Plan", "Preprocessing"]
@@ -83,81 +84,6 @@ class Preprocessing(Section):
         return self
 
 
-class Augmentation(Section):
-    """Random changes of training images; a probability of 0 leaves one out.
-
-    Attributes:
-        affine_probability: of a rotation up to ``rotation_degrees``, a scaling up to ``scaling`` per axis and a shift
-            up to ``translation_voxels``.
-        elastic_probability: of a random displacement with a magnitude in ``elastic_voxels``, smoothed by a Gaussian
-            with a sigma in ``elastic_sigma_voxels``, which takes most of the magnitude away.
-        mirror_axes: axes that may be flipped; only where the anatomy allows it.
-        low_resolution_probability: of a downsampling by a zoom in ``low_resolution_zoom`` and back.
-        channel_dropout: of each channel that a case may lack (of any channel, where none is ``optional``) to become 0;
-            one always stays.
-    """
-
-    affine_probability: Fraction = 0.7
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 15
-    scaling: Fraction = 0.15
-    translation_voxels: Annotated[float, Field(ge=0)] = 2
-    elastic_probability: Fraction = 0.0
-    elastic_voxels: tuple[Positive, Positive] = (20, 60)
-    elastic_sigma_voxels: tuple[Positive, Positive] = (3, 4)
-    mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = ()
-    noise_probability: Fraction = 0.15
-    noise_std: Annotated[float, Field(ge=0)] = 0.1
-    blur_probability: Fraction = 0.15
-    blur_sigma_voxels: tuple[float, float] = (0.5, 1.0)
-    brightness_probability: Fraction = 0.3
-    brightness: Fraction = 0.25
-    shift_probability: Fraction = 0.3
-    shift: Fraction = 0.1
-    gamma_probability: Fraction = 0.3
-    gamma: tuple[Positive, Positive] = (0.7, 1.5)
-    low_resolution_probability: Fraction = 0.1
-    low_resolution_zoom: tuple[Positive, Positive] = (0.5, 1.0)
-    channel_dropout: Fraction = 0.0
-
-
-class Training(Section):
-    """How the weights are made.
-
-    Attributes:
-        learning_rate: the peak of the schedule: a linear warm-up over ``warmup`` of the training, then polynomial
-            decay with ``decay_power``. Progress is that of the epochs or of the time budget, whichever is ahead.
-        ema_momentum: share of the new weights in the exponential moving average, which is validated and kept.
-        validate_every: epochs between validations; the last epoch is always validated.
-        early_stopping: validations without a better mean Dice before the training stops; None never stops early.
-        samples_per_case: patches that an image gives per epoch.
-        foreground_fraction: share of patches centred on foreground; None crops anywhere.
-        freeze_backbone: train the head alone, of a network that can (``MobileNetV2``), from weights that are given.
-        fold: the fold that validates; ``all`` trains on every fold, so that only the test part is left to score.
-        label_smoothing: share of a class's probability that the loss of a classification spreads over all classes.
-    """
-
-    epochs: Count
-    time_budget_minutes: Positive | None = None
-    batch_size: Count = 2
-    learning_rate: Positive = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    warmup: Fraction = 0.03
-    decay_power: Positive = 0.9
-    ema_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.005
-    gradient_clip: Positive | None = 12.0
-    include_background: bool = True
-    batch_dice: bool = False
-    validate_every: Count = 1
-    early_stopping: Count | None = None
-    samples_per_case: Count = 1
-    foreground_fraction: Fraction | None = None
-    freeze_backbone: bool = False
-    label_smoothing: Fraction = 0.0
-    seed: int = 0
-    fold: Annotated[int, Field(ge=0)] | Literal["all"] = 0
-    augmentation: Augmentation = Augmentation()
-
-
 class Inference(Section):
     """How a trained network is applied.
 
@@ -186,7 +112,24 @@ class Plan(Section):
     """A bundle's plan; :func:`pipeline.planning.load_plan` reads it from YAML.
 
     Attributes:
+        name: of the bundle and its folder: small letters, digits and underscores, with the task's word at the end.
+        title: what people call it, in reports and DICOM objects.
+        version: of the bundle, three numbers.
+        description: what the bundle does, in a sentence or two.
+        intended_use: what it is for and what it is not for.
+        authors: of the bundle.
+        copyright: of the bundle; the data's licence stands in ``data``.
+        references: publications on the data or the method; none by default.
+        changelog: what changed, by version; "first version" by default.
+        task: a label for each voxel, or a class for each image.
         multi_label: whether several classes of a classification may hold for one image.
+        dimensions: 3 for volumes, 2 for pictures.
+        data: what the network is made for and trained on.
+        labels: one for each value but the background of a segmentation, from 1 on; for each class, from 0 on.
+        preprocessing: from a file to what the network sees.
+        network: a class of networks by ``_target_``, with its arguments, as a MONAI config has it.
+        training: how the weights are made.
+        inference: how they are applied.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]

@@ -33,7 +33,13 @@ class Section(BaseModel):
 
 
 class Code(Section):
-    """A coded concept (DICOM PS3.3 section 8): value, coding scheme, meaning."""
+    """A coded concept (DICOM PS3.3 section 8).
+
+    Attributes:
+        value: the code, such as 10200004.
+        scheme: who defines it, as DICOM abbreviates it; SNOMED CT's SCT by default.
+        meaning: the concept in words, such as Liver.
+    """
 
     value: str
     scheme: str = "SCT"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import GenericAlias
+from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from pipeline.errors import InputError
 from pipeline.planning import Plan, load_plan
@@ -163,3 +167,29 @@ def test_what_is_no_plan_at_all_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=r"plan\.yaml"):
         load_plan(path)
+
+
+def _sections(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """A model and those that its fields hold, at any depth."""
+    found: set[type[BaseModel]] = set()
+    waiting: list[Any] = [model]
+    while waiting:
+        one = waiting.pop()
+        if not inspect.isclass(one) or isinstance(one, GenericAlias):
+            waiting += get_args(one)
+        elif issubclass(one, BaseModel) and one not in found:
+            found.add(one)
+            waiting += [field.annotation for field in one.model_fields.values()]
+    return found
+
+
+def test_each_field_of_a_plan_has_a_description() -> None:
+    sections = _sections(Plan)
+    assert {"Plan", "Label", "Code", "Channel", "Augmentation", "ZScore"} <= {one.__name__ for one in sections}
+    lacking = []
+    for section in sections:
+        _, _, attributes = (section.__doc__ or "").partition("Attributes:")
+        described = set(re.findall(r"^ {8}(\w+): \S", attributes, re.MULTILINE))
+        lacking += [f"{section.__name__}.{name}" for name in section.model_fields.keys() - described]
+        assert described <= section.model_fields.keys(), "a field that there is no more"
+    assert not lacking
