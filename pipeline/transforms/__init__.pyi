@@ -6,11 +6,13 @@ from .intensity import Clahed, UnitRanged
 from .labels import LoadLabeld
 from .masks import DecodeMaskd
 from .saving import SaveSegmentationd
+from .sources import CheckSourced
 from .spacing import Spacing, Spacingd
 
 __all__ = [
     "CheckImaged",
     "CheckLabeld",
+    "CheckSourced",
     "Clahed",
     "DecodeMaskd",
     "LoadLabeld",

@@ -128,11 +128,14 @@ class SaveSegmentationd(MapTransform):  # type: ignore[misc]
         blank = nifti_image(np.broadcast_to(np.float32(0), labels.shape), affine, like=source)
         for volume in maps.values():
             as_nifti(volume, blank.header)
-        if dicom_files:  # first, because it checks the grid once more
-            self._write_dicom(labels, affine, dicom_files, dicom, series=image.meta.get("dicom_series"))
         write_nifti(labels, affine, nifti, like=source)
         for one, target in probabilities.items():
             _rename(maps[one].path, target)
+        if dicom_files:
+            try:
+                self._write_dicom(labels, affine, dicom_files, dicom, series=image.meta.get("dicom_series"))
+            except InputError as error:
+                raise InputError(f"{error}. {nifti.name} is written, but no DICOM SEG") from error
 
     def _save_picture(self, labels: np.ndarray, source: str, name: str, maps: dict[str, MappedVolume]) -> None:
         mask, overlay = (self.output_dir / f"{name}{suffix}" for suffix in (".png", "_overlay.png"))

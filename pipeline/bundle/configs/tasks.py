@@ -110,6 +110,7 @@ class Segmentation(Task):
         return [
             *loading(plan, label=labelled, series=series, untilt=untilt),
             *checks(plan, label=labelled),
+            *([] if labelled else [{"_target_": "pipeline.transforms.CheckSourced", "keys": ["image"]}]),
             *geometry(plan, moved),
             *(intensities(plan) if labelled else in_place(intensities(plan))),
         ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
+from pydicom.config import disable_value_validation
 
+from pipeline.dicom.elements import READ_ERRORS
 from pipeline.dicom.writing.placement import place, source_series, source_stack
+from pipeline.dicom.writing.repeated import COPIED, MAY_BE_EMPTY, decode, mend
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,23 +25,10 @@ if TYPE_CHECKING:
     from pipeline.dicom.reading.geometry import Stack
     from pipeline.dicom.segment import Segment
 
-__all__ = ["ANATOMICAL_STRUCTURES", "copy_patient_and_study", "labels_on_slices", "source_headers"]
+__all__ = ["ANATOMICAL_STRUCTURES", "copy_patient_and_study", "labels_on_slices", "missing_in_source", "source_headers"]
 
 ANATOMICAL_STRUCTURES = {"123037004", "91723000"}
 """The codes (SCT) of a segment's category that make its type a part of the body (PS3.16 CID 7150)."""
-
-# Of type 2 (PS3.3 C.7.1.1 and C.7.2.1): an object without a value has them empty.
-_MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-                 "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
-# Of the Patient, Clinical Trial Subject, General Study, Patient Study and Clinical Trial Study Modules.
-_COPIED = ("IssuerOfPatientID", "PatientBirthTime", "EthnicGroup", "PatientSpeciesDescription",
-           "PatientSpeciesCodeSequence", "PatientIdentityRemoved", "DeidentificationMethod",
-           "DeidentificationMethodCodeSequence", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID",
-           "ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
-           "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
-           "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight")  # fmt: skip
-
-_LONGEST = {"SH": 16, "LO": 64}  # characters (PS3.5 section 6.2)
 
 
 def labels_on_slices(
@@ -80,36 +71,45 @@ def labels_on_slices(
 def source_headers(stack: Stack, *, first_only: bool = False) -> list[Dataset]:
     """Read the headers of the files of a stack, each once, or of the first alone, their texts decoded.
 
-    What the Patient and General Study Modules must have, if only empty, is added empty; what is too long for its value
-    representation is cut, because a new object must conform (PS3.2) where its source does not.
+    What is repeated of them conforms, see :func:`pipeline.dicom.writing.repeated.mend`.
     """
     headers = {header.path: header for header in (stack.headers[:1] if first_only else stack.headers)}
     datasets: list[Dataset] = []
     for path, header in headers.items():
         dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        dataset.decode()
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in dataset:
-                setattr(dataset, keyword, "")
-        for keyword in (*_MAY_BE_EMPTY, *_COPIED):
-            _shorten(dataset, keyword)
+        decode(dataset)
+        mend(dataset, path, tell=not datasets)
         if "SOPClassUID" not in dataset:  # the file's meta information has it, too
             dataset.SOPClassUID = header.sop_class_uid
         datasets.append(dataset)
     return datasets
 
 
-def _shorten(dataset: Dataset, keyword: str) -> None:
-    if keyword not in dataset or not isinstance(dataset[keyword].value, str):
-        return
-    element = dataset[keyword]
-    longest = _LONGEST.get(element.VR, len(element.value))
-    if len(element.value) > longest:
-        element.value = element.value[:longest].rstrip()
+def missing_in_source(source_files: Sequence[str | os.PathLike[str]], *, series: str | None) -> str | None:
+    """Say why no object can be made from labels on a series, from its first header; None where one can.
+
+    What is left out because it cannot be repeated is one line of the log.
+
+    Args:
+        source_files: the files of the series, in any order.
+        series: which series or volume, where there are several.
+    """
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would quote values
+        try:
+            stack = source_stack(source_series(source_files, series))
+            source_headers(stack, first_only=True)
+        except (InputError, *READ_ERRORS) as error:
+            return (
+                str(error) if isinstance(error, InputError) else f"its header cannot be read ({type(error).__name__})"
+            )
+    if not any(header.frame_of_reference_uid for header in stack.headers):
+        return "it has no FrameOfReferenceUID, so that nothing can be placed on it"
+    return None
 
 
 def copy_patient_and_study(source: Dataset, derived: Dataset) -> None:
     """Copy who the patient is and which study it is, from what :func:`source_headers` gave."""
-    for keyword in (*_MAY_BE_EMPTY, *_COPIED):
+    for keyword in (*MAY_BE_EMPTY, *COPIED):
         if keyword in source:
             derived[keyword] = copy.deepcopy(source[keyword])
