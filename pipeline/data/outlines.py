@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pipeline.data.inputs import Case, case_name
 from pipeline.dicom.sop_classes import LABELS
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_dicom
+from pipeline.sources.paths import paths_of
 
 __all__ = ["find_outlined"]
 
@@ -44,8 +46,9 @@ def find_outlined(root: Path, *, modality: str | None = None) -> list[Case]:
 
     Returns:
         One ``{"image": folder, "label": file, "name": name, "patient": name}`` per outlined series, sorted by name; a
-        name is the path of the folder that holds both, or that of the image. ``patient`` is the name of the first case
-        of the same PatientID, for no ID shall stand in a list. Empty where nothing is outlined.
+        name is the path of the folder that holds both, or that of the image, which is a list of folders where the
+        series lies in several. ``patient`` is the name of the first case of the same PatientID, for no ID shall stand
+        in a list. Empty where nothing is outlined.
 
     Raises:
         InputError: an outlined series is not here, has two outlines, or shares its folder with another series.
@@ -64,7 +67,7 @@ def find_outlined(root: Path, *, modality: str | None = None) -> list[Case]:
     names = Counter(case["name"] for case in cases)
     for case in cases:
         if names[case["name"]] > 1:  # several series below the folder that holds both
-            case["name"] = "_".join(Path(case["image"]).relative_to(root).parts)
+            case["name"] = "_".join(paths_of(case["image"])[0].relative_to(root).parts)
     first: dict[str, str] = {}
     return [{**case, "patient": first.setdefault(str(case["patient"]), case["name"])} for case in cases]
 
@@ -111,19 +114,16 @@ def _once(found: _Found, pairs: list[tuple[str, Path]]) -> list[tuple[str, Path]
         if drawn.setdefault(uid, path) != path:
             cure = "Leave one of them, or list the pairs in a dataset.json"
             raise InputError("a series has two outlines", where=path, got=drawn[uid], cure=cure)
-        folders = found.folders[uid]
-        if len(folders) > 1:
-            raise InputError("a series lies in several folders", where=path, got=", ".join(map(str, sorted(folders))))
-        (folder,) = folders
-        if len(found.series[folder]) > 1:
-            cure = "Give each series a folder of its own"
-            raise InputError(f"{len(found.series[folder])} series lie in one folder", where=folder, cure=cure)
+        for folder in sorted(found.folders[uid]):
+            if len(found.series[folder]) > 1:
+                cure = "Give each series a folder of its own"
+                raise InputError(f"{len(found.series[folder])} series lie in one folder", where=folder, cure=cure)
     return pairs
 
 
 def _case(found: _Found, root: Path, uid: str, path: Path) -> Case:
-    (folder,) = found.folders[uid]
-    shared = [one for one, other in zip(folder.parts, path.parent.parts, strict=False) if one == other]
-    both = Path(*shared).relative_to(root)
-    name = "_".join(both.parts) or folder.name
-    return {"image": str(folder), "label": str(path), "name": name, "patient": found.patients[uid]}
+    folders = sorted(found.folders[uid])
+    both = Path(os.path.commonpath([*folders, path.parent])).relative_to(root)
+    name = "_".join(both.parts) or folders[0].name
+    image = str(folders[0]) if len(folders) == 1 else [str(folder) for folder in folders]
+    return {"image": image, "label": str(path), "name": name, "patient": found.patients[uid]}

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from monai.transforms import LoadImage
 
 from pipeline.data import DataSplit, find_pairs
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
 from pipeline.dicom import Segment, choose, scan, write_segmentation
 from pipeline.errors import InputError
+from pipeline.sources import CaseReader
 
 SHAPE = (12, 10, 4)
 
@@ -108,3 +110,14 @@ def test_the_sarcoma_set_as_it_was_published(shared_data):
     cases = find_pairs(shared_data / "STS_Sarcoma", modality="MR")
     assert len(cases) == len({case["patient"] for case in cases}) == 24
     assert all(case["name"] == f"{case['name'][:7]}_MR_T1" for case in cases)
+
+
+@pytest.mark.parametrize("rest", ["q/MR/rest", "q/MR/image/rest"])
+def test_an_outlined_series_may_lie_in_several_folders(data, rest):
+    whole = LoadImage(reader=CaseReader())(str(data / "q" / "MR" / "image"))
+    (data / rest).mkdir()
+    for file in sorted((data / "q" / "MR" / "image").glob("*.dcm"))[:2]:
+        file.rename(data / rest / file.name)
+    case = next(case for case in find_pairs(data) if case["name"] == "q_MR")
+    assert case["image"] == sorted([str(data / "q" / "MR" / "image"), str(data / rest)])
+    np.testing.assert_array_equal(LoadImage(reader=CaseReader())(case["image"]), whole)
