@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,12 @@ def test_what_a_command_lays_over_a_config_is_public_as_well(monais: ComponentLo
     assert not [target for target in targets if not _is_public(target, monais)]
     assert not _is_public("pipeline.data.ahead.FitsAhead", monais)
     assert not _is_public("pipeline.workflows.segment.segment", monais)
+
+
+def test_the_picture_of_the_rooms_is_that_of_today_s_imports() -> None:
+    drawing = runpy.run_path(str(ROOT / "docs" / "draw_rooms.py"))
+    assert {("cli", "workflows"), ("data", "sources"), ("sources", "dicom")} <= drawing["arrows"]()
+    told = drawing["draw"]() == drawing["PICTURE"].read_text(encoding="utf-8")
+    assert told, "the rooms import others now: python docs/draw_rooms.py"
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert not [room for room in drawing["rooms"]() if f"`{room}`" not in page]

@@ -1,4 +1,4 @@
-"""The command line; :func:`pipeline.cli.main.main` is what ``medbundle`` runs."""
+"""The command line: what ``medbundle`` runs."""
 
 from pipeline.cli.main import main
 

@@ -1,4 +1,7 @@
-"""Print an error that the user can act on in one line."""
+"""Print an error that the user can act on in one line: Python's hook shows the frames of MONAI and Ignite as well.
+
+``python -m monai.bundle run`` is a command of MONAI's, so there is no place of ours that could catch the error.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What glibc does with freed memory: networks free and allocate the same large tensors at every step."""
+"""What glibc does with freed memory: networks free and allocate the same large tensors at every step.
+
+PyTorch leaves this to the allocator that it is linked with: https://github.com/pytorch/pytorch/pull/53715.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""OpenVINO as it may be used: without its telemetry, and with one core in a process."""
+"""OpenVINO as it may be used: without its telemetry, and with one core in a process.
+
+Each import tells Google Analytics since https://github.com/openvinotoolkit/openvino/pull/23832.
+"""
 
 from __future__ import annotations
 

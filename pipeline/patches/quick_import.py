@@ -3,7 +3,8 @@
 They import parts of SciPy and scikit-image for transforms of their own, Matplotlib for notebooks,
 scikit-learn for two metrics, ITK for a writer and PyTorch's sharded training for one ``isinstance``. While they are
 imported, stand-ins take the places of those modules; each imports its module when it is used, and everybody else who
-imports the module gets the module.
+imports the module gets the module. MONAI's own mechanism imports whatever is installed at once:
+https://github.com/Project-MONAI/MONAI/issues/198 asked for imports when they are needed.
 """
 
 from __future__ import annotations

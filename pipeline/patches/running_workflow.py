@@ -1,4 +1,7 @@
-"""The workflow behind a config: a MONAI config cannot ask where it lies."""
+"""The workflow behind a config: a MONAI config cannot ask where it lies.
+
+See https://github.com/Project-MONAI/MONAI/issues/4093 and https://github.com/Project-MONAI/model-zoo/issues/247.
+"""
 
 from __future__ import annotations
 
