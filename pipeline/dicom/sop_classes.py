@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydicom import uid
 
-__all__ = ["ENHANCED", "LABELS", "PICTURES", "PROJECTIONS", "RESULTS"]
+__all__ = ["ENHANCED", "INTENSITIES", "LABELS", "PICTURES", "PROJECTIONS", "RESULTS"]
 
 _LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
 
@@ -53,3 +53,11 @@ PICTURES = {
     uid.OphthalmicPhotography16BitImageStorage,
 }
 """Their images need no place in the patient, and are pictures where they have none."""
+
+INTENSITIES = {
+    uid.XRayAngiographicImageStorage,
+    uid.XRayRadiofluoroscopicImageStorage,
+    uid.EnhancedXAImageStorage,
+    uid.EnhancedXRFImageStorage,
+}
+"""Their Modality LUT leads to X-ray intensities, and is not for display."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pipeline.memory import check_fits
 
 __all__ = ["Options", "SourceImage", "read_voxels"]
 
+_MOST_PIXELS = 5e8  # more than any detector has; whole slides are no pictures
 _REAL_KINDS = "biuf"  # NumPy's letters for bool, integers and floats
 
 
@@ -107,7 +109,7 @@ def read_voxels(image: SourceImage, *, where: Path) -> tuple[Any, dict[str, Any]
         InputError: the image cannot be read, or its voxels are no real numbers.
     """
     try:
-        check_fits((*image.size, image.channels), image.voxel_bytes, where=where)
+        _check_size(image, where)
         array, meta = image.load()
     except InputError:
         raise
@@ -116,3 +118,10 @@ def read_voxels(image: SourceImage, *, where: Path) -> tuple[Any, dict[str, Any]
     if array.dtype.kind not in _REAL_KINDS:  # MONAI would drop the imaginary part
         raise InputError("voxels are not plain numbers", where=where, got=array.dtype)
     return array, meta
+
+
+def _check_size(image: SourceImage, where: Path) -> None:
+    check_fits((*image.size, image.channels), image.voxel_bytes, where=where)
+    if image.unit == "pixel" and math.prod(image.size) > _MOST_PIXELS:
+        size = " x ".join(map(str, image.size))
+        raise InputError("is too large a picture", where=where, expected=f"at most {_MOST_PIXELS:.0e} pixels", got=size)

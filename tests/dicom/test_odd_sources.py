@@ -59,7 +59,7 @@ ODD = {
     "charset": {"SpecificCharacterSet": "KLINGON"},
     "nothing": dict.fromkeys(
         ["StudyDate", "StudyTime", "StudyID", "PatientSex", "PatientBirthDate", "AccessionNumber", "PatientID",
-         "ReferringPhysicianName", "StudyInstanceUID", "PositionReferenceIndicator"]
+         "ReferringPhysicianName", "PositionReferenceIndicator"]
     ),
 }  # fmt: skip
 

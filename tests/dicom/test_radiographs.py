@@ -12,6 +12,7 @@ import pytest
 from dicom_altered.radiographs import PATIENT, write_radiograph
 from interoperability.programs import find_program
 from PIL import Image
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels import convert_color_space
 from pydicom.uid import CTImageStorage, RLELossless, SecondaryCaptureImageStorage
@@ -198,3 +199,52 @@ def test_a_bundle_for_pictures_takes_them(grey: np.ndarray, tmp_path: Path, caps
     (found,) = inspect(tmp_path / "dicom")
     assert (found.kind, found.size, found.problem) == ("DICOM picture", (160, 120), None)
     assert not any(word in capsys.readouterr().out for word in PATIENT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "applied"),
+    [
+        (uid.XRayAngiographicImageStorage, False),
+        (uid.XRayRadiofluoroscopicImageStorage, False),
+        (uid.DigitalXRayImageStorageForPresentation, True),
+        (uid.ComputedRadiographyImageStorage, True),
+    ],
+)
+def test_the_modality_lut_of_angiography_is_not_for_display(
+    kind: str, applied: bool, grey: np.ndarray, tmp_path: Path
+) -> None:
+    """It leads to X-ray intensities (PS3.3 C.8.7.1.1.2); one that turns the values round shows whether it is."""
+    turned = lut(8, np.arange(256)[::-1])
+    turned[0].ModalityLUTType = "US"
+    path = write_radiograph(tmp_path / "im.dcm", grey, SOPClassUID=kind, ModalityLUTSequence=turned)
+    samples, full = read(path)
+    expected = 255 - grey.astype(float) if applied else grey.astype(float)
+    np.testing.assert_allclose(samples / full, expected / 255, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stated", "used"),
+    [
+        (([40], [0]), None),
+        (([40], [-5]), None),
+        ((["nan"], [80]), None),
+        (([40, 100], [0, 80]), (100, 80)),
+        (([100, 40], [80, 0]), (100, 80)),
+        (([100], [80, 30]), (100, 80)),
+    ],
+)
+def test_a_window_without_a_width_is_no_window(stated, used, grey, tmp_path, caplog) -> None:
+    odd = write_radiograph(tmp_path / "odd.dcm", grey)
+    dataset = pydicom.dcmread(odd)
+    for keyword, values in zip(("WindowCenter", "WindowWidth"), stated, strict=True):
+        text = "\\".join(map(str, values)).encode()
+        text += b" " * (len(text) % 2)
+        tag = pydicom.tag.Tag(keyword)
+        dataset[tag] = pydicom.dataelem.RawDataElement(tag, "DS", len(text), text, 0, False, True)
+    dataset.save_as(odd)
+    window = {} if used is None else {"WindowCenter": used[0], "WindowWidth": used[1]}
+    plain = write_radiograph(tmp_path / "plain.dcm", grey, **window)
+    (samples, full), (expected, other) = read(odd), read(plain)
+    np.testing.assert_array_equal(samples, expected)
+    assert full == other
+    assert ("its window has no width" in caplog.text) == (used is None)

@@ -11,6 +11,7 @@ import pydicom
 from pydicom.uid import UID
 
 from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS, decoded_text, hashed, text, whole_number
+from pipeline.dicom.reading.deflated import check_inflated_size
 from pipeline.dicom.reading.functional_groups import CONCATENATION_KEYWORDS, concatenation, frame_headers
 from pipeline.dicom.reading.header import Header
 from pipeline.dicom.reading.image_modules import ACQUISITION_KEYWORDS, acquisition, image_pixel, image_plane
@@ -116,6 +117,7 @@ def _read_dataset(file: BinaryIO, path: Path, size: int) -> Dataset | None:
             raise InputError("the file is not DICOM, whatever its name says", where=path.name, cure=COPY_AGAIN)
         return None
     bare = begins_bare(head)
+    check_inflated_size(file, path)
     return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_KEYWORDS), force=bare)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 import warnings
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,10 +14,12 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
-from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS
+from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS, text
+from pipeline.dicom.sop_classes import INTENSITIES
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pydicom.dataset import Dataset
@@ -23,16 +28,19 @@ __all__ = ["read_picture"]
 
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[Any]]"
 
+_log = logging.getLogger(__name__)
+
 _DEEPEST = 65535
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def read_picture(path: Path) -> tuple[Array, int]:
     """Read a radiograph, or another DICOM image without a place in the patient (PS3.3 C.7.6.2), as it is shown.
 
-    Grey values go through the Modality LUT or rescaling, then the first VOI LUT or window where there is one, which is
-    spread over 16 bits, and are brighter the more they are to be: MONOCHROME1, or an inverse Presentation LUT, is
-    inverted (PS3.4 N.2). Without any of these the stored values are given. Colours are RGB.
+    Grey values go through the Modality LUT or rescaling, but for XA and XRF, then the first VOI LUT or sound window,
+    which is spread over 16 bits, and are brighter the more they are to be: MONOCHROME1, or an inverse Presentation LUT,
+    is inverted (PS3.4 N.2). Without any of these the stored values are given. Colours are RGB.
 
     Args:
         path: of the file.
@@ -48,6 +56,7 @@ def read_picture(path: Path) -> tuple[Array, int]:
         try:
             dataset = pydicom.dcmread(path, force=True)
             _check_frames(dataset, path)
+            _leave_out(dataset, path)
             stored = pixel_array(dataset)  # YBR as RGB
             if dataset.PhotometricInterpretation in _GREY:
                 return _grey(dataset, stored)
@@ -70,6 +79,38 @@ def _check_frames(dataset: Dataset, path: Path) -> None:
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1:
         raise InputError("holds several pictures", where=path, expected="1", got=frames, cure="Export one frame")
+
+
+def _leave_out(dataset: Dataset, path: Path) -> None:
+    """Take away what is not for display: the Modality LUT of XA and XRF, and windows that are none.
+
+    The former leads to X-ray intensities (PS3.3 C.8.7.1.1.2 and C.11.1); a window has a width (C.11.2.1.2).
+    """
+    if dataset.get("SOPClassUID") in INTENSITIES:
+        for keyword in ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType"):
+            dataset.pop(keyword, None)
+    if "WindowWidth" not in dataset and "WindowCenter" not in dataset:
+        return
+    window = next(_windows(dataset), None)
+    for keyword in ("WindowCenter", "WindowWidth"):
+        dataset.pop(keyword, None)
+    if window is not None:
+        dataset.WindowCenter, dataset.WindowWidth = window
+    elif "VOILUTSequence" not in dataset:
+        _log.warning("%s: its window has no width and is not applied", path)
+
+
+def _windows(dataset: Dataset) -> Iterator[tuple[float, float]]:
+    """The sound ones of a file's windows: centre and width."""
+    least = 1.0 if str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR" else 0.0
+    for center, width in zip(_floats(dataset, "WindowCenter"), _floats(dataset, "WindowWidth"), strict=False):
+        if math.isfinite(center) and math.isfinite(width) and width >= least and width > 0:
+            yield center, width
+
+
+def _floats(dataset: Dataset, keyword: str) -> list[float]:
+    """The numbers of a DS value; NaN for what is none."""
+    return [float(value) if _NUMBER.fullmatch(value) else math.nan for value in text(dataset, keyword).split("\\")]
 
 
 def _grey(dataset: Dataset, stored: Array) -> tuple[Array, int]:

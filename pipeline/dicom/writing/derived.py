@@ -12,7 +12,7 @@ from pydicom.config import disable_value_validation
 
 from pipeline.dicom.elements import READ_ERRORS
 from pipeline.dicom.writing.placement import place, source_series, source_stack
-from pipeline.dicom.writing.repeated import COPIED, MAY_BE_EMPTY, decode, mend
+from pipeline.dicom.writing.repeated import COPIED, MAY_BE_EMPTY, STUDY, decode, mend
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,14 +98,14 @@ def missing_in_source(source_files: Sequence[str | os.PathLike[str]], *, series:
         warnings.simplefilter("ignore")  # they would quote values
         try:
             stack = source_stack(source_series(source_files, series))
-            source_headers(stack, first_only=True)
+            (source,) = source_headers(stack, first_only=True)
         except (InputError, *READ_ERRORS) as error:
             return (
                 str(error) if isinstance(error, InputError) else f"its header cannot be read ({type(error).__name__})"
             )
     if not any(header.frame_of_reference_uid for header in stack.headers):
         return "it has no FrameOfReferenceUID, so that nothing can be placed on it"
-    return None
+    return None if source.get(STUDY) else "it has no StudyInstanceUID, so that nothing can be of its study"
 
 
 def copy_patient_and_study(source: Dataset, derived: Dataset) -> None:

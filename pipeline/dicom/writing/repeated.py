@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.tag import Tag
-from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import validate_value
 
 from pipeline.dicom.elements import READ_ERRORS
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-__all__ = ["COPIED", "MAY_BE_EMPTY", "decode", "mend"]
+__all__ = ["COPIED", "MAY_BE_EMPTY", "STUDY", "decode", "mend"]
 
 # Of type 2 (PS3.3 C.7.1.1 and C.7.2.1): an object without a value has them empty.
 MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
@@ -38,7 +37,7 @@ COPIED = ("IssuerOfPatientID", "PatientBirthTime", "EthnicGroup", "PatientSpecie
           "ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
           "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
           "StudyInstanceUID", "StudyDescription", "PatientAge", "PatientSize", "PatientWeight")  # fmt: skip
-_STUDY = "StudyInstanceUID"
+STUDY = "StudyInstanceUID"
 # What highdicom, which makes segmentations, reads of a source beside these.
 _READ_BESIDE = ("PositionReferenceIndicator", "Laterality", "BodyPartExamined", "PatientPosition")
 
@@ -73,7 +72,7 @@ def mend(dataset: Dataset, path: Path, *, tell: bool) -> None:
         if keyword not in dataset:
             setattr(dataset, keyword, "")
     for keyword in (*MAY_BE_EMPTY, *COPIED, *_READ_BESIDE):
-        if keyword not in dataset:
+        if keyword not in dataset or keyword == STUDY:  # of type 1: as it is, or nothing can be made
             continue
         _shorten(dataset, keyword)
         if not _conforms(dataset, keyword):
@@ -81,9 +80,6 @@ def mend(dataset: Dataset, path: Path, *, tell: bool) -> None:
             del dataset[keyword]
             if keyword in MAY_BE_EMPTY:
                 setattr(dataset, keyword, "")
-    if not dataset.get(_STUDY):  # of type 1
-        sources = ["study of", str(dataset.get("SeriesInstanceUID"))]
-        dataset.StudyInstanceUID = generate_uid(entropy_srcs=sources)
     words = ", ".join(left_out)
     if left_out and tell and (path, words) not in _told:
         _told.add((path, words))  # a mask is announced and written
@@ -119,7 +115,5 @@ def _is_allowed(keyword: str, vr: str, value: Any) -> bool:
         return False
     if vr == _LIMITED_TO_DAYS and text:
         dt.datetime.strptime(text.replace(".", ""), "%Y%m%d")
-    if vr == "UI":
-        return not text or UID(text).is_valid
     validate_value(vr, text, RAISE)
     return True
