@@ -1,7 +1,7 @@
 """Scores of cases, and what they say together."""
 
 from pipeline.evaluation.bootstrap import bootstrap_interval, mean_intervals
-from pipeline.evaluation.classification.table import ClassificationTable
+from pipeline.evaluation.classification import ClassificationTable
 from pipeline.evaluation.measure_table import MeasureTable, read_measures
 from pipeline.evaluation.provenance import provenance
 from pipeline.evaluation.quality_table import QualityTable

@@ -34,6 +34,7 @@ __all__ = [
     "is_picture",
     "kind_of",
     "label_file",
+    "promised_kind",
     "strip_suffix",
     "visible",
 ]
@@ -106,7 +107,7 @@ def signature_of(path: Path) -> _Signature | None:
 
 @lru_cache(_REMEMBERED)
 def _kind(path: str, signature: _Signature) -> Kind | None:  # noqa: ARG001 - the key of what is remembered
-    promised = _promised(os.path.basename(path))  # noqa: PTH119 - quicker for thousands of files
+    promised = promised_kind(os.path.basename(path))  # noqa: PTH119 - quicker for thousands of files
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             head = file.read(_HEAD_BYTES)
@@ -115,7 +116,8 @@ def _kind(path: str, signature: _Signature) -> Kind | None:  # noqa: ARG001 - th
     return _sniffed(head) or promised
 
 
-def _promised(name: str) -> Kind | None:
+def promised_kind(name: str) -> Kind | None:
+    """What a file's name alone promises."""
     if promises_dicom(name):
         return "DICOM"
     name = name.lower()
@@ -238,7 +240,7 @@ def is_picture(path: str | Path) -> bool:
     """
     path = Path(path)
     if not path.exists():
-        return _promised(path.name) in PICTURE_KINDS
+        return promised_kind(path.name) in PICTURE_KINDS
     return kind_of(path) in PICTURE_KINDS or len(dicom_pictures(path)) == 1
 
 

@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 
 from pipeline.errors import InputError
+from pipeline.sources.kinds import promised_kind
 from pipeline.sources.label_values import snapped
 from pipeline.transforms.checks import source_of
 
@@ -162,5 +163,5 @@ def _others(count: int, word: str) -> str:
 
 
 def _cure(source: str, unknown: int, otherwise: str) -> str:
-    blended = Path(source).suffix.lower() in (".jpg", ".jpeg") or unknown >= _MANY
+    blended = promised_kind(Path(source).name) == "JPEG" or unknown >= _MANY
     return _SAVE_AS_PNG if blended else otherwise

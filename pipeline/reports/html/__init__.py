@@ -1,6 +1,6 @@
 """An evaluation as one self-contained page."""
 
-from pipeline.reports.html.classification.report import report_classes
+from pipeline.reports.html.classification import report_classes
 from pipeline.reports.html.evaluations import report_evaluation, report_folders
 from pipeline.reports.html.gallery import CaseGallery, choose_cases, find_images, folder_cases
 from pipeline.reports.html.learning import find_curves
