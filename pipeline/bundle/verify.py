@@ -11,13 +11,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import torch
 from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
 from PIL import Image
 
 from pipeline.bundle.build import stale_files
 from pipeline.bundle.workflow import open_workflow
 from pipeline.errors import InputError, one_line
+from pipeline.networks.weights import load_weights
 from pipeline.planning import Plan, load_plan
 
 __all__ = ["verify_bundle"]
@@ -148,10 +148,9 @@ def _weights(bundle: Path) -> None:
         raise InputError(
             "weights are too large to ship", where=path, expected="at most 25 MiB", got=path.stat().st_size
         )
-    weights = torch.load(path, map_location="cpu", weights_only=True)
     parser = ConfigParser()
     parser.read_config(str(bundle / "configs" / "inference.json"))
-    parser.get_parsed_content("network_def").load_state_dict(weights)
+    load_weights(parser.get_parsed_content("network_def"), path)
 
 
 def _documents(bundle: Path) -> None:

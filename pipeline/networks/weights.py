@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pipeline.errors import InputError, one_line
+from pipeline.networks.wrappings import find_weights
 
 __all__ = ["load_weights", "read_weights"]
 
 logger = logging.getLogger(__name__)
 
-# Where trainers keep a state dict: MONAI and ignite, Lightning, nnU-Net, and scripts after PyTorch's tutorials.
-_ENTRIES = ("model", "state_dict", "model_state_dict", "network_weights", "network", "net")
-# What DataParallel, torch.compile and Lightning put before each name.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.", "_model.")
+_SHOWN = 5
+_ALONE = "Save the weights by themselves: torch.save(network.state_dict(), FILE)"
+_BARRED = re.compile(r"GLOBAL (\S+) was not an allowed global")
+
+# NumPy's numbers, as which trainers note their scores; they hold a type and bytes, and run nothing.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # NumPy 1 and 2
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+]
 
 
 def load_weights(network: nn.Module, file: Path) -> nn.Module:
@@ -48,47 +58,43 @@ def load_weights(network: nn.Module, file: Path) -> nn.Module:
     return network
 
 
-def read_weights(file: Path, *, names: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Read a state dict, out of an entry of a checkpoint and without a prefix of all its names where it has those.
+def read_weights(file: Path, *, names: Collection[str]) -> dict[str, torch.Tensor]:
+    """Read a state dict, out of an entry of a checkpoint and without what wrappers put before its names.
+
+    What was taken off is said, and what was left out.
 
     Args:
         file: what ``torch.save`` wrote; nothing but tensors and plain values is unpacked.
-        names: of the network's weights, by which a prefix is told from a part of a name.
+        names: of the network's weights, by which its own are told from others.
 
     Raises:
-        InputError: the file holds no weights.
+        InputError: the file holds no weights, or this network's several times.
     """
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        why = (
-            "more than tensors and plain values, which weights_only bars"
-            if "weights_only" in str(error).lower()
-            else None
-        )
-        raise InputError("holds no weights", where=file, got=why or one_line(error).split(".")[0]) from error
-    steps: list[str] = []
-    while isinstance(state, Mapping) and not _shapes(state):
-        entry = next((one for one in _ENTRIES if isinstance(state.get(one), Mapping)), None)
-        if entry is None:
-            break
-        state, steps = state[entry], [*steps, f"entry {entry}"]
-    if not isinstance(state, Mapping) or not _shapes(state):
-        got = type(state).__name__ if not isinstance(state, Mapping) else ", ".join(map(str, list(state)[:5])) or "{}"
+    state = _unpacked(file)
+    found = find_weights(state, names)
+    if not found:
+        got = ", ".join(map(str, list(state)[:_SHOWN])) or "{}" if isinstance(state, Mapping) else type(state).__name__
         raise InputError("holds no weights", where=file, expected="a state dict", got=got)
-    found = {str(name): value for name, value in state.items()}
-    while prefix := _prefix(found, names):
-        found, steps = {name.removeprefix(prefix): value for name, value in found.items()}, [*steps, f"prefix {prefix}"]
-    if steps and steps != ["entry model"]:  # which is where medbundle and MONAI keep them
-        logger.info("%s: the weights are taken out of its %s", file, ", ".join(steps))
-    return found
+    if len(found) > 1:
+        got = "; ".join(one.where for one in found)
+        raise InputError("holds weights of this network more than once", where=file, got=got, cure=_ALONE)
+    weights = found[0]
+    if weights.steps and weights.steps != ("entry model",):  # which is where medbundle and MONAI keep them
+        besides = f"; left out: {', '.join(weights.left_out[:_SHOWN])}" if weights.left_out else ""
+        logger.info("%s: the weights are taken out of its %s%s", file, weights.where, besides)
+    return dict(weights.weights)
 
 
-def _prefix(found: Mapping[str, Any], names: Mapping[str, Any]) -> str | None:
-    """A prefix of all names that the network's have not."""
-    if found.keys() & names.keys():
-        return None
-    return next((one for one in _PREFIXES if found and all(name.startswith(one) for name in found)), None)
+def _unpacked(file: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_NUMBERS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        barred = _BARRED.search(str(error))
+        if barred:
+            got = f"an object of {barred[1]}, which weights_only bars as it could run code"
+            raise InputError("holds more than weights", where=file, got=got, cure=_ALONE) from error
+        raise InputError("holds no weights", where=file, got=one_line(error).split(".")[0]) from error
 
 
 def _shapes(state: Mapping[Any, Any]) -> dict[str, tuple[int, ...]]:
