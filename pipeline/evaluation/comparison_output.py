@@ -78,19 +78,19 @@ def comparison_text(comparison: Compared, about: _About) -> str:
     for first, second in dict.fromkeys((row.first, row.second) for row in comparison.differences):
         rows = [row for row in comparison.differences if (row.first, row.second) == (first, second)]
         lines += ["", f"{second} (second) against {first} (first)", *aligned([header, *map(_line, rows)])]
-    if comparison.ranking:
-        places = [f"place {n + 1}" for n in range(len(comparison.names))]
-        rows_of_places = [
-            [
-                f"{p.measure} {p.place}. {p.name}",
-                f"{p.mean_rank:.3f}",
-                *(f"{100 * share:.0f} %" for share in p.shares),
-            ]
-            for p in comparison.ranking
-        ]
-        lines += ["", "Places, and the share of bootstrap draws of patients in which each is taken"]
-        lines += aligned([["", "mean rank", *places], *rows_of_places])
-    return "\n".join(lines)
+    return "\n".join([*lines, *_ranking_lines(comparison)])
+
+
+def _ranking_lines(comparison: Compared) -> list[str]:
+    if not comparison.ranking:
+        return []
+    places = [f"place {n + 1}" for n in range(len(comparison.names))]
+    rows = [
+        [f"{p.measure} {p.place}. {p.name}", f"{p.mean_rank:.3f}", *(f"{100 * share:.0f} %" for share in p.shares)]
+        for p in comparison.ranking
+    ]
+    title = "Places, and the share of bootstrap draws of patients in which each is taken"
+    return ["", title, *aligned([["", "mean rank", *places], *rows])]
 
 
 def _own(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,19 @@ def map_layers(network: nn.Module, batch: torch.Tensor, *, everything: bool = Fa
         batch: images, shape (B, C, X, Y[, Z]).
         everything: list pooling and all names of nested modules with one output as well.
     """
+    calls = _calls(network, batch)
+    names = [name for name, _, _ in calls]
+    seen = set() if everything else {id(output) for _, pools, output in calls if pools}
+    found: list[str] = []
+    for name, _, output in calls:
+        if names.count(name) == 1 and _is_map(output, batch.ndim) and id(output) not in seen:
+            found.append(name)
+            seen |= set() if everything else {id(output)}
+    return found
+
+
+def _calls(network: nn.Module, batch: torch.Tensor) -> list[tuple[str, bool, Any]]:
+    """Each module's name, whether it is pooling, and its output, in the order of their execution."""
     calls: list[tuple[str, bool, Any]] = []  # the outputs are kept, so that each identity stays its own
     handles = [
         module.register_forward_hook(_noting(calls, name, pools=type(module).__module__ == nn.MaxPool2d.__module__))
@@ -117,18 +130,7 @@ def map_layers(network: nn.Module, batch: torch.Tensor, *, everything: bool = Fa
     finally:
         for handle in handles:
             handle.remove()
-    names = [name for name, _, _ in calls]
-    from_pooling = {id(output) for _, pools, output in calls if pools}
-    found: list[str] = []
-    seen: set[int] = set()
-    for name, _, output in calls:
-        if names.count(name) > 1 or not _is_map(output, batch.ndim):
-            continue
-        if not everything and (id(output) in from_pooling or id(output) in seen):
-            continue
-        seen.add(id(output))
-        found.append(name)
-    return found
+    return calls
 
 
 def on_input_grid(

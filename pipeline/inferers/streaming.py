@@ -181,11 +181,7 @@ class StreamingInferer(Inferer):  # type: ignore[misc]
         with ImageMaps.made(wanted, back.grid.input_size, back.grid.axes) as maps:
             for sweep in walks:
                 self._run(sweep, sweep.slab(self.out_channels, device=device), windows_at, oriented, tally, maps)
-        meta.pop("affine", None)  # that of the network's grid
-        affine = meta.get("original_affine")
-        if affine is None:
-            rank = len(image.affine) - 1 if isinstance(image, MetaTensor) else labels.ndim
-            affine = to_affine_nd(rank, back.affine)
+        affine = _input_affine(image, meta, back)
         meta |= {} if tally is None else tally.summary(highest=self.decision.highest)
         meta |= maps.told()
         return MetaTensor(labels[None], affine=torch.as_tensor(np.asarray(affine, dtype=float)), meta=meta)
@@ -260,6 +256,15 @@ def _at(inputs: torch.Tensor, index: int) -> torch.Tensor:
         applied_operations=inputs.applied_operations,
     )
     return image
+
+
+def _input_affine(image: torch.Tensor, meta: dict[str, Any], back: WayBack) -> Any:
+    """The affine of the input's grid; that of the network's grid is taken out of the metadata."""
+    meta.pop("affine", None)
+    if meta.get("original_affine") is not None:
+        return meta["original_affine"]
+    rank = len(image.affine) - 1 if isinstance(image, MetaTensor) else image.ndim - 1
+    return to_affine_nd(rank, back.affine)
 
 
 def _way_back(image: torch.Tensor) -> WayBack:
