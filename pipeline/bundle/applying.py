@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from pipeline.bundle import find_bundle, open_workflow
+from pipeline.documents import read_json
 from pipeline.errors import InputError
 from pipeline.networks.weights import load_weights
 from pipeline.sources.given import given_path
@@ -125,8 +125,5 @@ def _entries(file: Path) -> dict[str, Any] | None:
     """What a JSON file holds, nothing where it is no mapping, and None where there is no such file."""
     if not file.is_file():
         return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("is not valid JSON", where=file, got=error) from None
+    content = read_json(file)
     return content if isinstance(content, dict) else {}

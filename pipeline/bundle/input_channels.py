@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from pipeline.bundle.literal import literal_text
 from pipeline.bundle.locate import find_bundle
-from pipeline.errors import InputError
+from pipeline.documents import read_json
 
 __all__ = ["InputChannels", "input_channels"]
 
@@ -55,12 +54,7 @@ def input_channels(bundle: str | Path) -> InputChannels:
 
 
 def _read(file: Path) -> Any:
-    if not file.is_file():
-        return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("is not valid JSON", where=file, got=error) from None
+    return read_json(file) if file.is_file() else {}
 
 
 def _entry(content: Any, *keys: str) -> dict[str, Any]:

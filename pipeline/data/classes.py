@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pipeline.data.channels import Rule, check_case
 from pipeline.data.inputs import Case, existing_path, find_inputs
+from pipeline.documents import read_csv
 from pipeline.errors import InputError
 from pipeline.sources.kinds import strip_suffix
 from pipeline.sources.paths import first_of
@@ -75,8 +75,7 @@ def _from_folders(root: Path, classes: Sequence[str], multi_label: bool, channel
 
 
 def _from_table(table: Path, classes: Sequence[str], multi_label: bool, channels: Sequence[Rule] | None) -> list[Case]:
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(table)
     columns = ["image", *classes] if multi_label or (rows and "label" not in rows[0]) else ["image", "label"]
     missing = [column for column in columns if not rows or column not in rows[0]]
     if missing:

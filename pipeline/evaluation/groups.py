@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.documents import read_csv, read_mapping
 from pipeline.errors import InputError
 from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.evaluation.provenance import fact_columns
 from pipeline.evaluation.score_output import BOOTSTRAP, GROUP_FILES
-from pipeline.evaluation.tables import aligned, number, read_csv, write_csv, write_json
+from pipeline.evaluation.tables import aligned, number, write_csv, write_json
 from pipeline.sources.given import given_path
 
 __all__ = ["Groups", "group_text", "read_groups", "write_groups"]
@@ -122,9 +122,9 @@ def _counts(part: MeasureTable) -> tuple[int, int]:
 def _listed(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError("no such datalist", where=path, cure="Give a table of the cases by --groups")
+    content = read_mapping(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        entries = [entry for part in ("test", "training") for entry in content.get(part, [])]
+        entries = [entry for part in ("test", "training") for entry in content.get(part) or []]
         return [{str(key): "" if value is None else str(value) for key, value in entry.items()} for entry in entries]
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError("is not a datalist", where=path, got=error) from None

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.documents import read_csv
 from pipeline.errors import InputError
 from pipeline.evaluation.bootstrap import mean_intervals
 from pipeline.evaluation.provenance import FACTS, fact_columns
-from pipeline.evaluation.tables import read_csv, write_csv
+from pipeline.evaluation.tables import write_csv
 from pipeline.sources.given import given_path
 
 __all__ = ["METRICS_FILE", "MeasureTable", "read_measures"]

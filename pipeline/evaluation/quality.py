@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.documents import read_mapping
 from pipeline.errors import InputError
 from pipeline.evaluation.boosting import BoostedTrees
 from pipeline.evaluation.tables import write_json
@@ -161,7 +161,7 @@ def read_calibration(
     """
     cure = "Run: medbundle calibrate, or remove the file"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_mapping(path)
         if content["weights_sha256"] != weights_sha256:
             raise InputError("the calibration is of other weights than those beside it", where=path, cure=cure)
         labels = {int(value): _label(one, label_features) for value, one in content["labels"].items()}

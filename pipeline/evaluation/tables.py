@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipeline.errors import InputError
 from pipeline.writing import whole_file
 
-__all__ = ["aligned", "number", "read_csv", "without_nan", "write_csv", "write_json", "written"]
+__all__ = ["aligned", "number", "without_nan", "write_csv", "write_json", "written"]
 
 
 @contextmanager
@@ -42,28 +41,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
-
-
-def read_csv(path: Path, *, needed: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Read a table with a header.
-
-    Args:
-        path: comma-separated, UTF-8 with or without a byte order mark.
-        needed: columns that it must have.
-
-    Raises:
-        InputError: it cannot be read, or a column is missing.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = list(reader.fieldnames or []), [{k: v or "" for k, v in row.items() if k} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("cannot be read", where=path, expected="a CSV table", got=error) from None
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise InputError(f"has no column {missing[0]}", where=path, got=", ".join(columns) or "an empty file")
-    return rows
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

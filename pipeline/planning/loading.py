@@ -31,7 +31,9 @@ def load_plan(path: Path) -> Plan:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("no such plan", where=path, cure="Give a bundle's folder that holds a plan.yaml") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise InputError("cannot be read", where=path, got=error.strerror) from None
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:  # a date of no day, a list as a key
         raise InputError("is not valid YAML", where=path, got=error) from None
     if not isinstance(raw, dict):
         raise InputError("is not a plan", where=path, expected="a mapping of fields", got=type(raw).__name__)

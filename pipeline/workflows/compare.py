@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.documents import read_mapping
 from pipeline.errors import InputError
 from pipeline.evaluation.comparison import Comparison, compare_tables
 from pipeline.evaluation.measure_table import read_measures
@@ -67,10 +67,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _about(folder: Path) -> dict[str, Any]:
     """What the evaluation says of itself; nothing where only its table was kept."""
     file = (folder if folder.is_dir() else folder.parent) / SUMMARY_FILE
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
+    if not file.is_file():
         return {}
-    except ValueError as error:
-        raise InputError("is not valid JSON", where=file, got=error) from None
+    content = read_mapping(file)
     return {key: content[key] for key in _ABOUT if key in content}

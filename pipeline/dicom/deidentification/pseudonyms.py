@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline.dicom.elements import hashed, text
+from pipeline.documents import read_json
 from pipeline.errors import InputError
 from pipeline.writing import whole_file
 
@@ -125,10 +126,7 @@ def read_uid_map(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         return {"uids": {}, "patients": {}}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError("the UID map cannot be read", where=path, got=type(error).__name__) from None
+    content = read_json(path)
     if not _is_uid_map(content):
         raise InputError("is no UID map", where=path, expected="a file that medbundle deidentify wrote")
     return dict(content)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.documents import read_csv
 from pipeline.errors import InputError
-from pipeline.evaluation.tables import read_csv
 from pipeline.reports.html.plots import Curve, curve_plot
 from pipeline.reports.html.wording import heading
 from pipeline.sources.given import given_path

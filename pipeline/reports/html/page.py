@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pipeline
+from pipeline.documents import read_json
 from pipeline.errors import InputError
 from pipeline.reports.html.drawing import standalone
 from pipeline.writing import whole_file
@@ -78,7 +78,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         InputError: there is no such file, or it is no summary.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         cure = "Give the output folder of medbundle evaluate"
         raise InputError("cannot be read", where=path, got=error, cure=cure) from None
