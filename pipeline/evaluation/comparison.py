@@ -57,33 +57,43 @@ def compare_tables(tables: Mapping[str, MeasureTable], *, measures: Sequence[str
     """
     if len(tables) < _NEEDED:
         raise InputError("there is nothing to compare", expected="at least two results", got=len(tables))
-    cases = _shared([table.cases for table in tables.values()], "case")
-    labels = _shared([table.labels for table in tables.values()], "label")
-    columns = _shared([tuple(table.values) for table in tables.values()], "measure")
-    directed = [name for name in columns if about_column(name).better]
-    unknown = [name for name in measures or () if name not in directed]
-    if unknown:
-        raise InputError(f"no measure {unknown[0]} to compare", expected=", ".join(directed))
-    wanted = [name for name in directed if measures is None or name in measures]
+    every = list(tables.values())
+    cases = _shared([table.cases for table in every], "case")
+    labels = _shared([table.labels for table in every], "label")
+    wanted = _wanted(_shared([tuple(table.values) for table in every], "measure"), measures)
     aligned_tables = {name: _aligned(table, cases, labels) for name, table in tables.items()}
     _check_references(aligned_tables)
     patients = next(iter(aligned_tables.values())).patients
-    rows = [
-        _difference(pair, label, k, measure, aligned_tables)
-        for pair in itertools.combinations(aligned_tables, 2)
-        for k, label in enumerate(labels)
-        for measure in wanted
-    ]
-    adjusted = holm([row["p"] for row in rows])
     ranking = [place for name in wanted for place in _ranking(name, aligned_tables)]
     return Comparison(
         names=tuple(tables),
         cases=len(cases),
         patients=len(set(patients)),
         left_out={name: len(table.cases) - len(cases) for name, table in tables.items()},
-        differences=tuple(Difference(**row, p_holm=float(p)) for row, p in zip(rows, adjusted, strict=True)),
+        differences=_differences(aligned_tables, labels, wanted),
         ranking=tuple(ranking),
     )
+
+
+def _wanted(columns: Sequence[str], measures: Sequence[str] | None) -> list[str]:
+    """The measures to compare, of columns that all results have."""
+    directed = [name for name in columns if about_column(name).better]
+    if measures is None:
+        return directed
+    unknown = [name for name in measures if name not in directed]
+    if unknown:
+        raise InputError(f"no measure {unknown[0]} to compare", expected=", ".join(directed))
+    return [name for name in directed if name in measures]
+
+
+def _differences(
+    tables: Mapping[str, MeasureTable], labels: Sequence[str], measures: Sequence[str]
+) -> tuple[Difference, ...]:
+    """All of them, with p values adjusted for their number."""
+    compared = itertools.product(itertools.combinations(tables, 2), enumerate(labels), measures)
+    rows = [_difference(pair, label, k, measure, tables) for pair, (k, label), measure in compared]
+    adjusted = holm([row["p"] for row in rows])
+    return tuple(Difference(**row, p_holm=float(p)) for row, p in zip(rows, adjusted, strict=True))
 
 
 def _difference(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,21 +53,28 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise InputError("no such folder", where=folder)
     found: dict[str, Path] = {}
-    for entry in sorted(root.iterdir()):
-        path = label_file(entry)
-        outlined = is_label_object(path)
-        usable = path.is_file() and (outlined or is_image(path))
-        if entry.name.startswith(".") or not usable:
-            continue
-        name = entry.name if entry.is_dir() else strip_suffix(entry.name)
-        if name in found and outlined != is_label_object(found[name]):
-            found[name] = found[name] if outlined else path
-        elif found.setdefault(name, path) != path:
-            raise InputError("two files have one name", where=path, got=found[name], cure="Move one of them away")
+    for name, path in _named_maps(root):
+        found[name] = _preferred(found.get(name, path), path)
     if not found:
         raise InputError("holds no label map", where=folder, expected="NIfTI, NRRD, MHA, PNG, DICOM SEG or RTSTRUCT")
-    overlays = {name for name in found if name.endswith(_OVERLAY) and name.removesuffix(_OVERLAY) in found}
+    overlays = {f"{name}{_OVERLAY}" for name in found}
     return {name: path for name, path in found.items() if name not in overlays}
+
+
+def _named_maps(root: Path) -> Iterator[tuple[str, Path]]:
+    for entry in sorted(root.iterdir()):
+        path = label_file(entry)
+        if not entry.name.startswith(".") and path.is_file() and (is_label_object(path) or is_image(path)):
+            yield entry.name if entry.is_dir() else strip_suffix(entry.name), path
+
+
+def _preferred(one: Path, other: Path) -> Path:
+    """Which of two files of one name counts: that which is no DICOM object."""
+    if one == other:
+        return one
+    if is_label_object(one) == is_label_object(other):
+        raise InputError("two files have one name", where=other, got=one, cure="Move one of them away")
+    return other if is_label_object(one) else one
 
 
 def match_folders(predictions: Path, references: Path) -> FolderPairs:

@@ -35,17 +35,19 @@ def provenance(
         from that ``split_seed`` and ``fold``, which the training left out; None for what is not given or not there.
     """
     root, file, listed = (None if path is None else Path(path) for path in (bundle, weights, datalist))
-    deal = {} if listed is None else _json(listed)
-    return {
-        "medbundle": pipeline.__version__,
-        "bundle": None if root is None else root.name,
-        "bundle_version": None if root is None else _json(root / "configs" / "metadata.json").get("version"),
-        "weights": None if file is None else str(file),
-        "weights_sha256": None if file is None or not file.is_file() else _sha256(file),
-        "datalist": None if listed is None or not listed.is_file() else str(listed),
-        "split_seed": deal.get("seed"),
-        "fold": deal.get("fold"),
-    }
+    facts = dict.fromkeys(("medbundle", "bundle", "bundle_version", "weights", "weights_sha256", "datalist",
+                           "split_seed", "fold"))  # fmt: skip
+    facts["medbundle"] = pipeline.__version__
+    if root is not None:
+        version = _json(root / "configs" / "metadata.json").get("version")
+        facts |= {"bundle": root.name, "bundle_version": version}
+    if file is not None:
+        facts |= {"weights": str(file), "weights_sha256": _sha256(file) if file.is_file() else None}
+    if listed is not None:
+        deal = _json(listed)
+        there = str(listed) if listed.is_file() else None
+        facts |= {"datalist": there, "split_seed": deal.get("seed"), "fold": deal.get("fold")}
+    return facts
 
 
 def fact_columns(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +70,17 @@ class QualityTable:
         """
         if self.calibration is None:
             return None
-        failed = dict(failures or {})
         names = [label.name for label in self.calibration.labels.values()]
         header = [f"{name} {what}" for name in names for what in ("predicted_dice", "lower", "upper")]
-        rows: list[list[Any]] = [["case", *header, "flag", "reason"]]
-        for case in sorted(self.cases.keys() | failed.keys()):
-            if case in failed:
-                rows.append([case, *[""] * len(header), "failed", failed[case]])
-                continue
-            found = self.cases[case]
-            values = [round(one[name], 4) for name in names for one in (found.dice, found.low, found.high)]
-            rows.append([case, *values, "outside" if found.outside else "", _reason(found)])
+        cells = {case: _cells(found, names) for case, found in self.cases.items()}
+        cells |= {case: [*[""] * len(header), "failed", reason] for case, reason in (failures or {}).items()}
+        rows = [["case", *header, "flag", "reason"], *([case, *cells[case]] for case in sorted(cells))]
         return write_csv(self.folder / "quality.csv", rows)
+
+
+def _cells(found: PredictedQuality, names: Sequence[str]) -> list[Any]:
+    values = [round(one[name], 4) for name in names for one in (found.dice, found.low, found.high)]
+    return [*values, "outside" if found.outside else "", _reason(found)]
 
 
 def _reason(found: PredictedQuality) -> str:

@@ -26,23 +26,30 @@ def read_tolerances(given: Sequence[str], labels: Mapping[int, str]) -> dict[int
     Raises:
         InputError: one is no such number, names no label or one twice, or a label has none.
     """
+    found = _of_names(given, labels)
+    rest = [_number(text, text) for text in given if "=" not in text]
+    if len(rest) > 1:
+        raise InputError("tolerances cannot be used", expected=_EXPECTED, got=" ".join(given))
+    if rest:
+        return dict.fromkeys(labels, rest[0]) | found
+    missing = [name for value, name in labels.items() if value not in found]
+    if missing:
+        raise InputError("tolerance is not given for every label", expected=_EXPECTED, got=f"none for {missing[0]}")
+    return {value: found[value] for value in labels}
+
+
+def _of_names(given: Sequence[str], labels: Mapping[int, str]) -> dict[int, float]:
     values = {name: value for value, name in labels.items()} | {str(value): value for value in labels}
     found: dict[int, float] = {}
-    rest: list[float] = []
     for text in given:
         name, equals, number = text.rpartition("=")
         if not equals:
-            rest.append(_number(text, text))
-        elif name not in values:
+            continue
+        if name not in values:
             raise InputError(f"no label {name}", where=f"tolerance {text}", expected=", ".join(labels.values()))
-        elif found.setdefault(values[name], _number(number, text)) != _number(number, text):
+        if found.setdefault(values[name], _number(number, text)) != _number(number, text):
             raise InputError(f"two tolerances of {name}", where=f"tolerance {text}", expected=_EXPECTED)
-    if len(rest) > 1:
-        raise InputError("tolerances cannot be used", expected=_EXPECTED, got=" ".join(given))
-    missing = [name for value, name in labels.items() if value not in found]
-    if missing and not rest:
-        raise InputError("tolerance is not given for every label", expected=_EXPECTED, got=f"none for {missing[0]}")
-    return {value: found.get(value, rest[0] if rest else 0.0) for value in labels}
+    return found
 
 
 def _number(text: str, given: str) -> float:

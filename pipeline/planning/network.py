@@ -26,20 +26,22 @@ def _checked(network: dict[str, Any]) -> dict[str, Any]:
 
 def _check(value: Any, place: str) -> None:
     """Refuse what a built config would run, at any depth of the arguments."""
-    if isinstance(value, str):
-        if set(_MEANT) & set(value):
-            raise ValueError(f"{place or 'it'}: arguments are values, without any of {' '.join(_MEANT)}, got {value}")
-        return
+    if isinstance(value, str) and set(_MEANT) & set(value):
+        raise ValueError(f"{place or 'it'}: arguments are values, without any of {' '.join(_MEANT)}, got {value}")
     if isinstance(value, Mapping):
-        if "_target_" in value and not _is_network(value["_target_"]):
-            homes = ", ".join(home.rstrip(".") for home in _HOMES)
-            raise ValueError(f"{place}_target_: must be a network of {homes}, got {value['_target_']}")
+        _check_target(value, place)
         for key, one in value.items():
             _check_key(key, place)
             _check(one, f"{place}{key}.")
     elif isinstance(value, list | tuple):
         for number, one in enumerate(value):
             _check(one, f"{place}{number}.")
+
+
+def _check_target(value: Mapping[Any, Any], place: str) -> None:
+    if "_target_" in value and not _is_network(value["_target_"]):
+        homes = ", ".join(home.rstrip(".") for home in _HOMES)
+        raise ValueError(f"{place}_target_: must be a network of {homes}, got {value['_target_']}")
 
 
 def _check_key(key: Any, place: str) -> None:

@@ -53,16 +53,9 @@ class ClassScores:
     """
 
     def __init__(self, classes: Mapping[str | int, str], *, multi_label: bool = False, threshold: float = 0.5) -> None:
-        numbered = sorted((int(number), str(name)) for number, name in classes.items())
-        least = 1 if multi_label else 2
-        if [number for number, _ in numbered] != list(range(len(numbered))) or len(numbered) < least:
-            expected = f"0, 1, ... in order, at least {least} of them"
-            raise InputError("class numbers cannot be used", expected=expected, got=[number for number, _ in numbered])
-        if len({name for _, name in numbered}) < len(numbered):
-            raise InputError("two classes have one name", got=", ".join(name for _, name in numbered))
         if not 0 < threshold < 1:
             raise InputError("threshold cannot be used", expected="above 0 and below 1", got=threshold)
-        self.classes = tuple(name for _, name in numbered)
+        self.classes = _in_order(classes, least=1 if multi_label else 2)
         self.multi_label = multi_label
         self.threshold = threshold
         self.cases: dict[str, ClassifiedCase] = {}
@@ -234,3 +227,15 @@ class ClassScores:
 def _only(number: int, size: int) -> npt.NDArray[np.bool_]:
     chosen: npt.NDArray[np.bool_] = np.arange(size) == number
     return chosen
+
+
+def _in_order(classes: Mapping[str | int, str], *, least: int) -> tuple[str, ...]:
+    """The names by their numbers, which must be 0 to K - 1."""
+    named = {int(number): str(name) for number, name in classes.items()}
+    if sorted(named) != list(range(len(classes))) or len(named) < least:
+        expected = f"0, 1, ... in order, at least {least} of them"
+        raise InputError("class numbers cannot be used", expected=expected, got=sorted(map(int, classes)))
+    names = tuple(named[number] for number in range(len(named)))
+    if len(set(names)) < len(names):
+        raise InputError("two classes have one name", got=", ".join(names))
+    return names

@@ -143,7 +143,7 @@ def _content(table: ClassScores, about: Mapping[str, Any]) -> dict[str, Any]:
         "task": "classification",
         **about,
         **counts,
-        "classes": {name: int(judged.truth[:, k].sum()) for k, name in enumerate(table.classes)} if judged else {},
+        "classes": _truths(table),
         "multi_label": table.multi_label,
         "threshold": table.threshold if table.multi_label else None,
         "bootstrap": {"method": "BCa", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED, "drawn": "patients"},
@@ -154,6 +154,12 @@ def _content(table: ClassScores, about: Mapping[str, Any]) -> dict[str, Any]:
         "confusion": judged.confusion().tolist() if judged else [],
         "calibration": {name or "decisions": _bins(bins) for name, bins in class_bins(table).items()},
     }
+
+
+def _truths(table: ClassScores) -> dict[str, int]:
+    """How many judged cases have each class."""
+    judged = table.judged()
+    return {} if judged is None else dict(zip(table.classes, judged.truth.sum(axis=0, dtype=int).tolist(), strict=True))
 
 
 def _bins(bins: CalibrationBins) -> dict[str, Any]:
