@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pydicom
 
 from pipeline.data.inputs import Case, case_name
+from pipeline.dicom import referenced_series
+from pipeline.dicom.elements import text
 from pipeline.dicom.sop_classes import LABELS
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_dicom
@@ -57,19 +57,29 @@ def find_outlined(root: Path, *, modality: str | None = None) -> list[Case]:
     for path in sorted(root.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
             _note(found, path)
-    pairs = [(uid, path) for path, uids in found.outlines.items() for uid in _present(found, path, uids)]
-    wanted = [pair for pair in pairs if found.modalities[pair[0]].casefold() == (modality or "").casefold()]
-    if wanted and len(wanted) < len(pairs):
-        logger.info(
-            "%d outlined series of %s; %d of others are left out", len(wanted), modality, len(pairs) - len(wanted)
-        )
-    cases = sorted((_case(found, root, uid, path) for uid, path in _once(found, wanted or pairs)), key=case_name)
-    names = Counter(case["name"] for case in cases)
-    for case in cases:
-        if names[case["name"]] > 1:  # several series below the folder that holds both
-            case["name"] = "_".join(paths_of(case["image"])[0].relative_to(root).parts)
+    pairs = _of_modality(found, modality or "")
+    cases = sorted((_case(found, root, uid, path) for uid, path in _once(found, pairs)), key=case_name)
+    _tell_apart(cases, root)
     first: dict[str, str] = {}
     return [{**case, "patient": first.setdefault(str(case["patient"]), case["name"])} for case in cases]
+
+
+def _of_modality(found: _Found, modality: str) -> list[tuple[str, Path]]:
+    """Each outlined series with its file; of one modality, where there are any of it."""
+    pairs = [(uid, path) for path, uids in found.outlines.items() for uid in _present(found, path, uids)]
+    wanted = [pair for pair in pairs if found.modalities[pair[0]].casefold() == modality.casefold()]
+    if wanted and len(wanted) < len(pairs):
+        left_out = len(pairs) - len(wanted)
+        logger.info("%d outlined series of %s; %d of others are left out", len(wanted), modality, left_out)
+    return wanted or pairs
+
+
+def _tell_apart(cases: list[Case], root: Path) -> None:
+    """Give series another name where the folder that holds them and their outlines holds several."""
+    names = Counter(case["name"] for case in cases)
+    for case in cases:
+        if names[case["name"]] > 1:
+            case["name"] = "_".join(paths_of(case["image"])[0].relative_to(root).parts)
 
 
 def _note(found: _Found, path: Path) -> None:
@@ -77,27 +87,18 @@ def _note(found: _Found, path: Path) -> None:
         if not is_dicom(path):
             return
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_KEYWORDS, force=True)
-        uid, kind = str(header.get("SeriesInstanceUID") or ""), str(header.get("SOPClassUID") or "")
-        referenced = tuple(_referenced(header)) if kind in LABELS else ()
+        uid = text(header, "SeriesInstanceUID")
+        is_label = text(header, "SOPClassUID") in LABELS
+        referenced = referenced_series(header) if is_label else ()
     except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
         return
-    if kind in LABELS:
+    if is_label:
         found.outlines[path] = referenced
     elif "Rows" in header and uid:
         found.folders[uid].add(path.parent)
         found.series[path.parent].add(uid)
-        found.modalities[uid] = str(header.get("Modality") or "")
+        found.modalities[uid] = text(header, "Modality")
         found.patients[uid] = f"{header.get('PatientID') or ''}\n{header.get('PatientName') or ''}".strip() or uid
-
-
-def _referenced(header: Any) -> Iterator[str]:
-    """The SeriesInstanceUIDs that an RTSTRUCT (PS3.3 C.8.8.5) or SEG (C.12.1.3) refers to."""
-    items = list(header.get("ReferencedSeriesSequence") or ())
-    for frame_of_reference in header.get("ReferencedFrameOfReferenceSequence") or ():
-        for study in frame_of_reference.get("RTReferencedStudySequence") or ():
-            items += study.get("RTReferencedSeriesSequence") or ()
-    for item in items:
-        yield str(item.get("SeriesInstanceUID") or "")
 
 
 def _present(found: _Found, path: Path, uids: tuple[str, ...]) -> list[str]:

@@ -115,18 +115,18 @@ class TrainingCurves:
 
         figure = Figure(figsize=(9, 4), layout="constrained")
         loss_axes, metric_axes = figure.subplots(1, 2)
-        epochs = [row["epoch"] for row in self.rows]
-        loss_axes.plot(epochs, [row["training_loss"] for row in self.rows], color="black")
+        loss_axes.plot(_column(self.rows, "epoch"), _column(self.rows, "training_loss"), color="black")
         loss_axes.set(xlabel="epoch", title="training loss")
         validated = [row for row in self.rows if self.metric in row]
         for name, column in self.columns.items():
-            values = [row[column] for row in validated]
+            values = _column(validated, column)
             # The blank, because a label that begins with _ is left out of the legend.
-            metric_axes.plot([row["epoch"] for row in validated], values, label=f" {name} (last {values[-1]:.3f})")
-        top = max(row[self.metric] for row in validated)
+            metric_axes.plot(_column(validated, "epoch"), values, label=f" {name} (last {values[-1]:.3f})")
+        scores = _column(validated, self.metric)
+        top = max(scores)
         metric_axes.axhline(top, color="grey", linewidth=0.8, linestyle=":", label=f"best mean {top:.3f}")
         # The first epochs would hide the differences that matter.
-        lowest = min(row[self.metric] for row in validated[len(validated) // 4 :])
+        lowest = min(scores[len(scores) // 4 :])
         metric_axes.set(
             xlabel="epoch", title=f"validation {self.title}", ylim=(max(0.0, lowest - 0.05), min(1.0, top + 0.05))
         )
@@ -139,6 +139,10 @@ class TrainingCurves:
 
 
 _BASIC = ("epoch", "iteration", "seconds", "learning_rate", "training_loss")
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return [row[name] for row in rows]
 
 
 def _short(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import torch
@@ -73,6 +74,12 @@ class ResidualBlock(nn.Module):
         return activated
 
 
+def _check_one_of(known: Collection[int], **argument: int) -> None:
+    for name, value in argument.items():
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(map(str, known))}, got {value!r}")
+
+
 def _layer(
     *,
     spatial_dims: int,
@@ -124,13 +131,11 @@ class ResNet(ImageNetNetwork):
         output_stride: int = 32,
     ) -> None:
         super().__init__()
-        if depth not in _LAYERS:
-            raise ValueError(f"depth: expected one of {', '.join(map(str, _LAYERS))}, got {depth!r}")
+        _check_one_of(_LAYERS, depth=depth)
         check_spatial_dims(spatial_dims)
         check_counts(in_channels=in_channels, out_channels=1 if out_channels is None else out_channels)
         check_width(width)
-        if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride: expected 8, 16 or 32, got {output_stride!r}")
+        _check_one_of((8, 16, 32), output_stride=output_stride)
         counts, is_bottleneck = _LAYERS[depth]
         stages = [rounded_channels(base * width) for base in (64, 128, 256, 512)]
         self.conv1 = Conv[Conv.CONV, spatial_dims](

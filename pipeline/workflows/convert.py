@@ -90,25 +90,35 @@ def convert(
     if not source.exists():
         raise InputError("no such file or folder", where=source)
     given = {"--reference": reference, "--labels": labels, "--kind": kind, "--compression": compression,
-             "--segmentation-type": None if segmentation_type == "binary" else segmentation_type}  # fmt: skip
-    used = [option for option, value in given.items() if value is not None]
+             "--segmentation-type": segmentation_type}  # fmt: skip
+    usual = {"--segmentation-type": "binary"}
+    used = [option for option, value in given.items() if value != usual.get(option)]
     found = _image_series(source, series)
     if found is not None:
         return [_convert_image(found, output, source=source, untilt=untilt, used=used)]
     _check_options(suffix, kind, used)
-    if reference is None and (suffix == ".dcm" or series is not None):
-        what = "a DICOM object is about images" if suffix == ".dcm" else "--series names a series of a reference"
-        raise InputError(what, where=output, cure="Give their series with --reference")
-    place = None if reference is None else Reference.open(reference, series, untilt=untilt)
+    place = _place(reference, series, output, suffix, untilt=untilt)
     source = label_file(source)
-    inputs = [source, *([labels] if labels else []), *(place.files if place else ())]
-    _spare(inputs, [output, table_beside(output)] if suffix in _NIFTI else [output])
+    _spare(_inputs(source, labels, place), [output, table_beside(output)] if suffix in _NIFTI else [output])
     table = None if labels is None else read_label_table(labels)
     volume = read_described_map(source, reference=place, table=table, strict=strict)
     if suffix == ".dcm" and place is not None:
         options = {"segmentation_type": segmentation_type, "compression": compression}
         return [_write_dicom(volume, output, place, kind or KINDS[0], options)]
     return _write_volume(volume, output, suffix, place)
+
+
+def _place(reference: Path | None, series: str | None, output: Path, suffix: str, *, untilt: bool) -> Reference | None:
+    if reference is not None:
+        return Reference.open(reference, series, untilt=untilt)
+    if suffix == ".dcm" or series is not None:
+        what = "a DICOM object is about images" if suffix == ".dcm" else "--series names a series of a reference"
+        raise InputError(what, where=output, cure="Give their series with --reference")
+    return None
+
+
+def _inputs(source: Path, labels: Path | None, place: Reference | None) -> list[Path]:
+    return [source, *([] if labels is None else [labels]), *(() if place is None else place.files)]
 
 
 def _suffix(output: Path) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import nibabel as nib
@@ -92,32 +93,37 @@ def print_findings(findings: list[Finding], *, as_json: bool = False) -> None:
     if as_json:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    columns = ["kind", "path", "series", "description", "modality", "size", "spacing mm", "axes"]
-    channels = ["channel"] if any(one.channel for one in findings) else []
-    for column in (*columns, *channels, "problem"):
-        table.add_column(column, overflow="fold", ratio=None if column != "problem" else 1)
-    for one in findings:
-        cells = (
-            one.kind,
-            one.path,
-            one.series,
-            f"{one.description} ({one.note})" if one.note and one.description else one.description or one.note,
-            one.modality,
-            "x".join(map(str, one.size)),
-            "" if one.spacing_mm is None else "x".join(f"{value:.4g}" for value in one.spacing_mm),
-            one.orientation,
-            *([one.channel] if channels else []),
-        )
-        # A name may look like rich's markup.
-        table.add_row(*(Text(shown(cell)) for cell in cells), Text(shown(one.problem or ""), style="red"))
     console = Console()
     if not console.is_terminal:  # a file or pipe has no width of its own
         console = Console(width=200)
-    console.print(table)
+    console.print(_table(findings))
     images = [finding for finding in findings if finding.kind != _CASE and not finding.note.endswith(_NO_IMAGE)]
     bad = sum(finding.problem is not None for finding in images)
     console.print(f"{len(images)} found" + (f", {bad} cannot be used" if bad else ""))
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = [_cells(one) for one in findings]
+    columns = ["kind", "path", "series", "description", "modality", "size", "spacing mm", "axes", "channel"]
+    if not any(one.channel for one in findings):
+        columns.remove("channel")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    table.add_column("problem", overflow="fold", ratio=1)
+    for one, cells in zip(findings, rows, strict=True):
+        # A name may look like rich's markup.
+        texts = [Text(shown(cell)) for cell in cells[: len(columns)]]
+        table.add_row(*texts, Text(shown(one.problem or ""), style="red"))
+    return table
+
+
+def _cells(one: Finding) -> tuple[str, ...]:
+    """What the columns say of it, but for the problem."""
+    described = f"{one.description} ({one.note})" if one.note and one.description else one.description or one.note
+    spacing = "x".join(f"{value:.4g}" for value in one.spacing_mm or ())
+    size = "x".join(map(str, one.size))
+    return one.kind, one.path, one.series, described, one.modality, size, spacing, one.orientation, one.channel
 
 
 @dataclass
@@ -164,7 +170,7 @@ def _counted(kind: str, count: int) -> Finding:
 
 
 def _series(path: Path, surveyed: Survey, roles: _Roles) -> Iterable[Finding]:
-    files = [*surveyed.dicom_pictures, *(file for one in surveyed.slices for file in one.files)]
+    files = [*surveyed.dicom_pictures, *chain.from_iterable(one.files for one in surveyed.slices)]
     if not files:
         return
     found = scan(files)
@@ -172,10 +178,6 @@ def _series(path: Path, surveyed: Survey, roles: _Roles) -> Iterable[Finding]:
         if one.is_picture:
             yield from (replace(_picture(file, path, one), channel=roles.of(file)) for file in one.files)
             continue
-        orientation = ""
-        if one.problem is None and one.frames is not None:
-            affine = ras_affine(one.frames.geometry)
-            orientation = "".join(nib.aff2axcodes(affine))
         yield Finding(
             kind="DICOM",
             path=", ".join(dict.fromkeys(_below(file.parent, path) for file in one.files)),
@@ -186,12 +188,18 @@ def _series(path: Path, surveyed: Survey, roles: _Roles) -> Iterable[Finding]:
             modality=one.modality,
             size=(one.columns, one.rows, one.slices),
             spacing_mm=one.spacing,
-            orientation=orientation,
+            orientation=_orientation(one),
             problem=one.problem,
             channel="" if one.problem else roles.of(one.files[0]),
         )
     for problem in found.broken:
         yield Finding(kind="DICOM", path="", problem=problem)
+
+
+def _orientation(series: Series) -> str:
+    if series.problem is not None or series.frames is None:
+        return ""
+    return "".join(nib.aff2axcodes(ras_affine(series.frames.geometry)))
 
 
 def _picture(file: Path, root: Path, series: Series) -> Finding:

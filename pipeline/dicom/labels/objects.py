@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pydicom
+from pydicom.dataset import FileDataset
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from pipeline.dicom.elements import text
@@ -58,16 +59,20 @@ def read_labels(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid) 
     raise InputError("holds no labels", where=path, expected="an RTSTRUCT or SEG")
 
 
-def referenced_series(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def referenced_series(source: str | os.PathLike[str] | FileDataset) -> tuple[str, ...]:
     """Return the SeriesInstanceUIDs of the images that an RTSTRUCT (PS3.3 C.8.8.5) or SEG (C.12.1.3) was made on.
 
     ``choose(scan(folder), referenced_series(path)[0])`` finds the image.
 
+    Args:
+        source: the file, or what was read of it.
+
     Raises:
         InputError: the file cannot be read.
     """
-    path = Path(path)
-    return _referenced(_header(path), path)
+    if isinstance(source, FileDataset):
+        return _referenced(source, Path(str(source.filename)))
+    return _referenced(_header(Path(source)), Path(source))
 
 
 def _referenced(header: Dataset, path: Path) -> tuple[str, ...]:

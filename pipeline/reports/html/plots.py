@@ -87,27 +87,36 @@ def curve_plot(key: str, title: str, curves: Sequence[Curve], *, x_title: str = 
     rows = math.ceil(len(curves) / 2) if len(curves) > 1 else 0
     height = _CURVE_HEIGHT + 16 * rows
     bottom = _CURVE_HEIGHT - 36
-    kept = [np.isfinite(curve.x) & np.isfinite(curve.y) for curve in curves]
-    x_ticks = _ticks(np.concatenate([curve.x[k] for curve, k in zip(curves, kept, strict=True)]))
-    y_ticks = _ticks(np.concatenate([curve.y[k] for curve, k in zip(curves, kept, strict=True)]))
-    last = max(float(curve.x[k][-1]) for curve, k in zip(curves, kept, strict=True))
-    x_ticks = [tick for tick in x_ticks if tick <= last]
+    kept = [_finite(curve) for curve in curves]
+    last = max(float(curve.x[-1]) for curve in kept)
+    x_ticks = [tick for tick in _ticks(np.concatenate([curve.x for curve in kept])) if tick <= last]
+    y_ticks = _ticks(np.concatenate([curve.y for curve in kept]))
     across = Scale(x_ticks[0], last, _CURVE_LEFT, _RIGHT - 8)
     up = Scale(y_ticks[0], y_ticks[-1], bottom, 12)
-    parts = [tick_mark("end", _CURVE_LEFT - 6, up(t) + 4, tick_text(t, y_ticks)) for t in y_ticks]
-    parts += [tick_mark("middle", across(t), bottom + 17, tick_text(t, x_ticks)) for t in x_ticks]
-    parts += [
-        f'<line class="grid" x1="{_CURVE_LEFT:g}" x2="{_RIGHT - 8:g}" y1="{up(t):.1f}" y2="{up(t):.1f}"/>'
-        for t in y_ticks
-    ]
+    parts = _axes(x_ticks, y_ticks, across, up)
     parts.append(tick_mark("end", _RIGHT - 8, bottom + 32, x_title))
-    for n, (curve, k) in enumerate(zip(curves, kept, strict=True)):
-        points = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in zip(curve.x[k], curve.y[k], strict=True))
-        look = f"curve c{n % _COLORS}" + (" again" if n >= _COLORS else "")
-        parts.append(f'<polyline class="{look}" points="{points}"/>')
-        parts += _legend(curve.name, look, n) if len(curves) > 1 else []
-    ends = [f"{curve.name} ends at {curve.y[k][-1]:.4g}" for curve, k in zip(curves, kept, strict=True) if k.any()]
+    for n, curve in enumerate(kept):
+        parts += _line(curve, n, across, up, legend=rows > 0)
+    ends = [f"{curve.name} ends at {curve.y[-1]:.4g}" for curve in kept]
     return plot_element(f"plot-{key}", title, f"Lines over the {x_title}. {'; '.join(ends)}.", height, parts)
+
+
+def _axes(x_ticks: list[float], y_ticks: list[float], across: Scale, up: Scale) -> list[str]:
+    parts = [tick_mark("end", _CURVE_LEFT - 6, up(t) + 4, tick_text(t, y_ticks)) for t in y_ticks]
+    parts += [tick_mark("middle", across(t), _CURVE_HEIGHT - 19, tick_text(t, x_ticks)) for t in x_ticks]
+    ends = f'x1="{_CURVE_LEFT:g}" x2="{_RIGHT - 8:g}"'
+    return parts + [f'<line class="grid" {ends} y1="{up(t):.1f}" y2="{up(t):.1f}"/>' for t in y_ticks]
+
+
+def _finite(curve: Curve) -> Curve:
+    kept = np.isfinite(curve.x) & np.isfinite(curve.y)
+    return curve._replace(x=curve.x[kept], y=curve.y[kept])
+
+
+def _line(curve: Curve, n: int, across: Scale, up: Scale, *, legend: bool) -> list[str]:
+    look = f"curve c{n % _COLORS}" + (" again" if n >= _COLORS else "")
+    points = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
+    return [f'<polyline class="{look}" points="{points}"/>', *(_legend(curve.name, look, n) if legend else [])]
 
 
 def _value(y: float, text: str) -> str:
@@ -168,18 +177,21 @@ def _ends(strips: Sequence[Strip]) -> _Floats:
 
 def _ticks(values: _Floats, *, bounded: bool = False, whole: bool = False) -> list[float]:
     """About five round numbers around the values."""
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if not high - low > _ROUNDING * max(abs(low), abs(high), 1e-3):  # equal, but for the rounding of a mean
-        pad = 0.05 if bounded else max(abs(high) * 0.1, 0.5)
-        low, high = (low, high + 1) if whole else (low - pad, high + pad)
-    if bounded:
-        low, high = max(low, 0.0), min(high, 1.0)
+    low, high = _span(values, bounded=bounded, whole=whole)
     rough = max((high - low) / 4, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(m for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = [n * step for n in range(first, last + 1)]
     return ticks if len(ticks) > 1 else [low, high]
+
+
+def _span(values: _Floats, *, bounded: bool, whole: bool) -> tuple[float, float]:
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if not high - low > _ROUNDING * max(abs(low), abs(high), 1e-3):  # equal, but for the rounding of a mean
+        pad = 0.05 if bounded else max(abs(high) * 0.1, 0.5)
+        low, high = (low, high + 1) if whole else (low - pad, high + pad)
+    return (max(low, 0.0), min(high, 1.0)) if bounded else (low, high)
 
 
 def _anchor(k: int, count: int) -> str:
