@@ -5,23 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
-
 from pipeline.data.inputs import Case, case_name
 from pipeline.dicom import referenced_series
-from pipeline.dicom.elements import text
-from pipeline.dicom.sop_classes import LABELS
+from pipeline.dicom.reading.headers import read_header
 from pipeline.errors import InputError
-from pipeline.sources.kinds import is_dicom
+from pipeline.sources.kinds import is_dicom, is_label_object
 from pipeline.sources.paths import paths_of
 
 __all__ = ["find_outlined"]
-
-_KEYWORDS = ["SOPClassUID", "Rows", "Modality", "SeriesInstanceUID", "PatientID", "PatientName",
-             "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence"]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -83,22 +78,18 @@ def _tell_apart(cases: list[Case], root: Path) -> None:
 
 
 def _note(found: _Found, path: Path) -> None:
-    try:
-        if not is_dicom(path):
+    with suppress(InputError):  # the reader says later, by name, what is wrong with it
+        if is_label_object(path):
+            found.outlines[path] = referenced_series(path)
             return
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_KEYWORDS, force=True)
-        uid = text(header, "SeriesInstanceUID")
-        is_label = text(header, "SOPClassUID") in LABELS
-        referenced = referenced_series(header) if is_label else ()
-    except Exception:  # noqa: BLE001 - the reader says later, by name, what is wrong with it
-        return
-    if is_label:
-        found.outlines[path] = referenced
-    elif "Rows" in header and uid:
+        header = read_header(path) if is_dicom(path) else None
+        if header is None:
+            return
+        uid = header.series_uid
         found.folders[uid].add(path.parent)
         found.series[path.parent].add(uid)
-        found.modalities[uid] = text(header, "Modality")
-        found.patients[uid] = f"{header.get('PatientID') or ''}\n{header.get('PatientName') or ''}".strip() or uid
+        found.modalities[uid] = header.modality
+        found.patients[uid] = "\n".join(header.patient).strip() or uid
 
 
 def _present(found: _Found, path: Path, uids: tuple[str, ...]) -> list[str]:
