@@ -12,11 +12,12 @@ from pipeline.data.channel_cases import group, usable_cases
 from pipeline.data.channel_listing import listed_cases
 from pipeline.data.channel_series import FoundSeries, group_series
 from pipeline.data.channels import Rule, check_case, telling, words
-from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name
+from pipeline.data.inputs import Case, case_name
 from pipeline.data.listings import training_entries
 from pipeline.dicom import referenced_series
 from pipeline.errors import InputError
 from pipeline.sources.kinds import is_image, is_label_object, label_file, strip_suffix, visible
+from pipeline.sources.layout import layout_of
 from pipeline.sources.paths import paths_of
 from pipeline.sources.survey import Survey, survey
 
@@ -43,15 +44,12 @@ def find_channel_pairs(root: Path, rules: Sequence[Rule]) -> list[Case]:
     Raises:
         InputError: see :func:`pipeline.data.find_pairs`; a channel is missing.
     """
-    listing = root / "dataset.json"
-    entries = training_entries(listing, several=True) if listing.is_file() else []
-    folders = next(
-        ((root / a, root / b) for a, b in PAIRED_FOLDERS if (root / a).is_dir() and (root / b).is_dir()), None
-    )
-    if entries:
-        cases = _listed(root, entries, listing, rules)
-    elif folders is not None:
-        cases = _paired(*folders, rules)
+    layout = layout_of(root)
+    entries = [] if layout.listing is None else training_entries(layout.listing, several=True)
+    if layout.listing is not None and entries:
+        cases = _listed(root, entries, layout.listing, rules)
+    elif layout.images is not None and layout.labels is not None:
+        cases = _paired(layout.images, layout.labels, rules)
     else:
         found = survey(root)
         cases = _outlined(found, rules, root) if found.slices else _beside(found, rules, root)

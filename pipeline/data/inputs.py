@@ -16,16 +16,16 @@ from pipeline.dicom import choose, scan
 from pipeline.errors import InputError
 from pipeline.sources.given import exists, given_path
 from pipeline.sources.kinds import describe, is_dicom, is_image, kind_of, strip_suffix, visible
+from pipeline.sources.layout import layout_of
 from pipeline.sources.paths import channels_of, paths_of
 from pipeline.sources.survey import Survey, survey
 
-__all__ = ["PAIRED_FOLDERS", "Case", "case_name", "existing_path", "find_inputs"]
+__all__ = ["Case", "case_name", "existing_path", "find_inputs"]
 
 logger = logging.getLogger(__name__)
 
 Case = dict[str, Any]
 
-PAIRED_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), ("images", "masks"))
 _VOLUME = 3
 _CURE = "Give a file, a folder of files, a DICOM series folder or a folder of those"
 
@@ -72,13 +72,13 @@ def find_inputs(
         return [_only(root) if channels is None else _with_channels_beside(root, channels, dimensions)]
     if series is not None:
         return _named([(root,)], root.parent)
-    listing = root / "dataset.json"
-    if listing.is_file():
-        return _listed(root, listing, dimensions, channels)
-    for images, labels in PAIRED_FOLDERS:
-        if (root / images).is_dir() and (root / labels).is_dir():
-            logger.info("%s: the images are those in %s/; what lies in %s/ is no case", root, images, labels)
-            return _surveyed(root / images, dimensions, None, channels)
+    layout = layout_of(root)
+    if layout.listing is not None:
+        return _listed(root, layout.listing, dimensions, channels)
+    if layout.images is not None and layout.labels is not None:
+        names = layout.images.name, layout.labels.name
+        logger.info("%s: the images are those in %s/; what lies in %s/ is no case", root, *names)
+        return _surveyed(layout.images, dimensions, None, channels)
     return _surveyed(root, dimensions, None if output_dir is None else Path(output_dir), channels)
 
 

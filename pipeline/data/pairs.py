@@ -9,12 +9,13 @@ from pathlib import Path
 from pipeline.data.channel_listing import one_image
 from pipeline.data.channel_pairs import find_channel_pairs
 from pipeline.data.channels import Rule
-from pipeline.data.inputs import PAIRED_FOLDERS, Case, case_name, existing_path
+from pipeline.data.inputs import Case, case_name, existing_path
 from pipeline.data.listings import training_entries
 from pipeline.data.matching import match_names
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
 from pipeline.sources.kinds import holds_image, is_dicom, is_image, label_file, strip_suffix
+from pipeline.sources.layout import PAIRED_FOLDERS, layout_of
 from pipeline.sources.paths import paths_of
 
 __all__ = ["find_pairs"]
@@ -49,13 +50,12 @@ def find_pairs(
         raise InputError("is a file", where=root, expected="the folder of a labelled data set")
     if channels is not None:
         return find_channel_pairs(root, channels)
-    listing = root / "dataset.json"
-    entries = training_entries(listing) if listing.is_file() else []
-    if entries:
-        return _listed_pairs(root, entries, listing)
-    for images, labels in PAIRED_FOLDERS:
-        if (root / images).is_dir() and (root / labels).is_dir():
-            return _paired_by_name(root / images, root / labels)
+    layout = layout_of(root)
+    entries = [] if layout.listing is None else training_entries(layout.listing)
+    if layout.listing is not None and entries:
+        return _listed_pairs(root, entries, layout.listing)
+    if layout.images is not None and layout.labels is not None:
+        return _paired_by_name(layout.images, layout.labels)
     outlined = find_outlined(root, modality=modality)
     if outlined:
         return outlined

@@ -93,3 +93,12 @@ def test_an_nnunet_listing_lists_no_case(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [Path(case["image"]).name for case in find_inputs(tmp_path)] == ["x_0000.nii"]
     assert [case["name"] for case in find_pairs(tmp_path)] == ["x"]
+
+
+def test_an_nnunet_model_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "fold_0").mkdir()
+    for name in ("plans.json", "dataset.json"):
+        (tmp_path / name).write_text("{}")
+    for read in (find_inputs, find_pairs):
+        with pytest.raises(InputError, match="is a result folder of nnU-Net: a trained model"):
+            read(tmp_path)
