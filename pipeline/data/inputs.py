@@ -12,7 +12,6 @@ from pipeline.data.channel_cases import group, usable_cases
 from pipeline.data.channel_listing import listed_cases, one_image
 from pipeline.data.channels import Rule, check_case, telling
 from pipeline.data.listings import training_entries
-from pipeline.dicom import choose, scan
 from pipeline.errors import InputError
 from pipeline.sources.given import exists, given_path
 from pipeline.sources.kinds import describe, is_dicom, is_image, kind_of, strip_suffix, visible
@@ -162,6 +161,8 @@ def _surveyed(
 
 def _of_one_image(case: Case) -> Case:
     """A case of several series has a problem: a list of them would be read as channels."""
+    from pipeline.dicom import choose, scan  # with highdicom, which takes long to import, and few inputs need it
+
     if isinstance(case["image"], list) and len(channels_of(case["image"])) > 1:
         try:
             choose(scan(case["image"]))
