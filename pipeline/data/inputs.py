@@ -161,13 +161,14 @@ def _surveyed(
 
 def _of_one_image(case: Case) -> Case:
     """A case of several series has a problem: a list of them would be read as channels."""
+    if not isinstance(case["image"], list) or len(channels_of(case["image"])) < 2:  # noqa: PLR2004 - series
+        return case
     from pipeline.dicom import choose, scan  # with highdicom, which takes long to import, and few inputs need it
 
-    if isinstance(case["image"], list) and len(channels_of(case["image"])) > 1:
-        try:
-            choose(scan(case["image"]))
-        except InputError as error:
-            return {**case, "problem": str(error)}
+    try:
+        choose(scan(case["image"]))
+    except InputError as error:
+        return {**case, "problem": str(error)}
     return case
 
 
