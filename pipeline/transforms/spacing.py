@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 
 import monai.transforms
@@ -175,19 +176,17 @@ def _grids(img: torch.Tensor, request: _Request) -> _Grids | None:
     rank = img.ndim - 1
     if not _suits(request, rank) or not _plain_values(img, request.mode):
         return None
-    size = tuple(int(n) for n in request.spatial_size)
+    size = tuple(map(int, request.spatial_size))
     if len(size) != rank or min(size) < 1:
         return None
-    src = torch.eye(4) if not isinstance(img, MetaTensor) else img.affine
-    src_affine = to_affine_nd(rank, src).to(torch.float64)
+    src_affine = to_affine_nd(rank, getattr(img, "affine", torch.eye(4))).to(torch.float64)
     target = to_affine_nd(rank, torch.as_tensor(request.dst_affine)).to("cpu", torch.float64).numpy()
     try:
         matrix = np.linalg.solve(src_affine.cpu().numpy(), target)
     except np.linalg.LinAlgError:  # MONAI says so
         return None
-    same = size == tuple(img.shape[1:]) and (
-        np.allclose(src_affine.cpu(), target, atol=AFFINE_TOL) or np.allclose(matrix, np.eye(rank + 1), atol=AFFINE_TOL)
-    )
+    near = partial(np.allclose, atol=AFFINE_TOL)
+    same = size == tuple(img.shape[1:]) and (near(src_affine.cpu(), target) or near(matrix, np.eye(rank + 1)))
     return None if same or _skew(matrix, size) > _PARALLEL else _Grids(src_affine, matrix, size)
 
 
@@ -205,12 +204,13 @@ def _plain_values(img: torch.Tensor, mode: Any) -> bool:
     """Whether an image has values to multiply by: real and finite, without a gradient or a pending operation."""
     if not isinstance(img, torch.Tensor) or not img.numel() or img.requires_grad or img.is_complex():
         return False
-    if isinstance(img, MetaTensor):
-        if img.pending_operations:
-            return False
-        img = img.as_tensor()
-    if mode == "nearest" or not img.is_floating_point():
-        return True
+    if getattr(img, "pending_operations", None):
+        return False
+    return mode == "nearest" or not img.is_floating_point() or _is_finite(img)
+
+
+def _is_finite(img: torch.Tensor) -> bool:
+    img = img.as_tensor() if isinstance(img, MetaTensor) else img
     if img.device.type != "cpu" or img.dtype == torch.bfloat16:
         return bool(img.sum(dtype=torch.float32).isfinite())
     # NumPy's sum waits for no threads. An infinite one of finite values only costs time: MONAI takes the image then.

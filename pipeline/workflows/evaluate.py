@@ -79,12 +79,9 @@ def evaluate(
     )
     parser = workflow.parser
     _set_measures(workflow, surface, tolerance)
-    chosen = None  # read first, so that a mistake shows at once
-    if groups is not None or by is not None:
-        listed = (weights or root / "models" / "model.pt").with_name("datalist.json")
-        chosen = read_groups(listed if groups is None else groups, by)
-        if not _scores_segmentations(parser):
-            raise InputError("groups are for segmentations", cure="Leave --groups and --by out")
+    listed = (weights or root / "models" / "model.pt").with_name("datalist.json")
+    chosen = _groups_of_cases(groups, by, listed, parser)  # read first, so that a mistake shows at once
+    if chosen is not None:
         parser["report"] = False  # it is written below, with the groups
     run_workflow(workflow, finalize=False)
     parsed = parser.get_parsed_content
@@ -165,9 +162,7 @@ def evaluate_folders(
         InputError: a folder or table cannot be used, or no names match.
     """
     found = match_folders(predictions, references)
-    if groups is None and by is not None:
-        raise InputError(f"no table tells the {by} of the cases", cure="Give it by --groups")
-    chosen = None if groups is None else read_groups(groups, by)
+    chosen = _groups_of_folders(groups, by)
     pairing = pair_labels(found) if labels is None else _named_by(labels)
     names = pairing.names
     if not names:
@@ -189,6 +184,22 @@ def evaluate_folders(
         _write_groups(table, chosen, given_path(output_dir), about)
     report_folders(table=table, found=found, pairing=pairing, folder=output_dir, images=images)
     return table, failures
+
+
+def _groups_of_cases(groups: Path | None, by: str | None, listed: Path, parser: ConfigParser) -> Groups | None:
+    """The groups that are asked for, of the datalist where no table is given."""
+    if groups is None and by is None:
+        return None
+    chosen = read_groups(listed if groups is None else groups, by)
+    if not _scores_segmentations(parser):
+        raise InputError("groups are for segmentations", cure="Leave --groups and --by out")
+    return chosen
+
+
+def _groups_of_folders(groups: Path | None, by: str | None) -> Groups | None:
+    if groups is None and by is not None:
+        raise InputError(f"no table tells the {by} of the cases", cure="Give it by --groups")
+    return None if groups is None else read_groups(groups, by)
 
 
 def _named_by(labels: Path) -> LabelPairing:

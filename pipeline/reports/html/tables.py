@@ -121,16 +121,17 @@ def case_table(measures: MeasureTable, summary: Mapping[str, Any], viewers: Mapp
         summary: the content of ``summary.json``; names the cases without a prediction.
         viewers: the number of the viewer of each case that has one.
     """
-    names = sorted((name for name in measures.values if not name.startswith("tolerance")), key=place)
-    called = [heading(name) for name in names]
+    names = _shown_measures(measures)
+    called = list(map(heading, names))
     stacked = np.stack([measures.values[name] for name in names], axis=-1)  # (cases, labels, columns)
     labels = list(measures.labels)
     views = labels if len(labels) == 1 else [_ALL, *labels]
-    values = [stacked[:, k] for k in range(len(labels))]
+    values = list(np.moveaxis(stacked, 1, 0))
     if len(labels) > 1:
         values.insert(0, _label_means(stacked))
     missing = summary.get("missing") or {}
     order = np.argsort(case_scores(measures), kind="stable").tolist()
+    headings = _digits(called, views)
     rows = [
         {
             "row": n,
@@ -140,25 +141,34 @@ def case_table(measures: MeasureTable, summary: Mapping[str, Any], viewers: Mapp
             "missing": measures.cases[n] in missing,
             "kind": "",
             "figure": "",
-            "cells": [shown(float(v), one.digits) for v, one in zip(values[0][n], _digits(called, views), strict=True)],
+            "cells": _shown_cells(values[0][n], headings),
         }
         for n in order
     ]
-    columns = [
-        {
-            "name": name,
-            "title": one.title,
-            "unit": one.unit,
-            "digits": one.digits,
-            "better": about_column(name).better,
-            "definition": about_column(name).definition,
-            "main": is_main(name),
-            "words": False,
-        }
-        for name, one in zip(names, _digits(called, views), strict=True)
-    ]
-    cells = [[[_plain(value) for value in row] for row in view.tolist()] for view in values]
+    columns = [_column(name, one) for name, one in zip(names, headings, strict=True)]
+    cells = [[list(map(_plain, row)) for row in view.tolist()] for view in values]
     return CaseTable(columns, views, cells, rows)
+
+
+def _shown_measures(measures: MeasureTable) -> list[str]:
+    return sorted((name for name in measures.values if not name.startswith("tolerance")), key=place)
+
+
+def _shown_cells(values: npt.NDArray[np.float64], headings: list[Heading]) -> list[str]:
+    return [shown(float(value), one.digits) for value, one in zip(values, headings, strict=True)]
+
+
+def _column(name: str, one: Heading) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": one.title,
+        "unit": one.unit,
+        "digits": one.digits,
+        "better": about_column(name).better,
+        "definition": about_column(name).definition,
+        "main": is_main(name),
+        "words": False,
+    }
 
 
 def _digits(called: list[Heading], views: list[str]) -> list[Heading]:

@@ -144,17 +144,7 @@ def class_case_table(table: ClassificationTable, figures: Mapping[str, str]) -> 
     """
     names = sorted(table.cases)
     judged = [_of_truth(table, table.cases[name]) for name in names]
-    of_all = {name: table.cases[name].probabilities for name in names}
-    known = [table.cases[name].missing is None for name in names]
-    cells: list[list[float | str | None]] = [
-        [
-            table.reference(name) or ("none" if table.cases[name].reference is not None else ""),
-            table.predicted(name) or ("none" if made else ""),
-            _plain(value),
-            *(_plain(p if made else None) for p in of_all[name].tolist()),
-        ]
-        for name, value, made in zip(names, judged, known, strict=True)
-    ]
+    cells = [_case_cells(table, name, value) for name, value in zip(names, judged, strict=True)]
     order = sorted(range(len(names)), key=lambda n: (judged[n] is None, judged[n] or 0.0, n))
     rows = []
     for n in order:
@@ -173,6 +163,17 @@ def class_case_table(table: ClassificationTable, figures: Mapping[str, str]) -> 
             }
         )
     return CaseTable(_columns(table), [""], [cells], rows)
+
+
+def _case_cells(table: ClassificationTable, name: str, of_truth: float | None) -> list[float | str | None]:
+    case = table.cases[name]
+    made = case.missing is None
+    return [
+        table.reference(name) or ("" if case.reference is None else "none"),
+        table.predicted(name) or ("none" if made else ""),
+        _plain(of_truth),
+        *(_plain(p if made else None) for p in case.probabilities.tolist()),
+    ]
 
 
 def _columns(table: ClassificationTable) -> list[dict[str, Any]]:
