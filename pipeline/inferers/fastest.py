@@ -77,8 +77,7 @@ class FastestInferer(Inferer):  # type: ignore[misc]
 
     def _choose(self, inputs: torch.Tensor, network: Network, rule: str) -> str:
         if self.engine != "auto":
-            if not self._given_up:
-                self._say(self.engine, "as asked for")
+            self._say_as_asked_for()
             return self.engine
         device = _device(inputs, network)
         names = candidates(network, device)
@@ -99,8 +98,7 @@ class FastestInferer(Inferer):  # type: ignore[misc]
     ) -> str | None:
         """The engine that finishes a case first, by its figures; None where the case is too small to look for it."""
         key = setting_key(network, window.shape)
-        known = recall(key)
-        known = known if known is not None and known.keys() >= set(names) else None
+        known = _with_all(recall(key), names)
         seconds = measure(rule, network, window)[0].seconds if known is None else known[rule].seconds
         if count * seconds < _SECONDS:
             self._say(rule, f"by the rule: cases of {count * seconds:.2g} s are done sooner without a measurement")
@@ -159,6 +157,10 @@ class FastestInferer(Inferer):  # type: ignore[misc]
         if not self._known or self._known[0] is not network or self._known[1] != known[1]:
             self._known, self._ready, self._measured, self._given_up = known, {}, {}, False
 
+    def _say_as_asked_for(self) -> None:
+        if not self._given_up:
+            self._say(self.engine, "as asked for")
+
     def _say(self, name: str, why: str) -> None:
         text = f"engine {name}, {why}"
         if text != self._said:
@@ -208,6 +210,10 @@ def _decision(inferer: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         return decided
 
     return labels
+
+
+def _with_all(figures: dict[str, Measured] | None, names: list[str]) -> dict[str, Measured] | None:
+    return figures if figures is not None and figures.keys() >= set(names) else None
 
 
 def _first_to_finish(figures: Mapping[str, Measured], count: int, rule: str) -> str:

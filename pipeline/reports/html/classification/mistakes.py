@@ -167,7 +167,7 @@ def _drawn(path: Any, heat: _Floats | None, seen: _Floats | None) -> DrawnCase:
     volume = _volume(paths)
     if volume is None:
         pixels = viewable(paths[0])
-        heat, seen = (None if one is None else one.T for one in (heat, seen))
+        heat, seen = _each(np.transpose, heat, seen)
         height, width = pixels.shape[:2]
     else:
         pixels, heat, seen, words, (height, width) = _slice(*volume, heat, seen)
@@ -205,18 +205,23 @@ def _slice(
         nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(_DISPLAY)
     )
     shown = np.asarray(nib.orientations.apply_orientation(array, turn))
-    heat, seen = (None if one is None else nib.orientations.apply_orientation(one, turn) for one in (heat, seen))
+    heat, seen = _each(lambda one: nib.orientations.apply_orientation(one, turn), heat, seen)
     spacing = np.empty(_VOLUME)
     spacing[turn[:, 0].astype(int)] = np.linalg.norm(affine[:_VOLUME, :_VOLUME], axis=0)
     across = int(spacing.argmax()) if spacing.max() > _THICK * np.median(spacing) else 2
     weights = np.zeros(1) if heat is None else np.moveaxis(heat, across, 0).reshape(heat.shape[across], -1).max(axis=1)
     place = int(weights.argmax()) if weights.any() else shown.shape[across] // 2
     flat = shown.take(place, axis=across).T
-    heat, seen = (None if one is None else one.take(place, axis=across).T for one in (heat, seen))
+    heat, seen = _each(lambda one: one.take(place, axis=across).T, heat, seen)
     rows, columns = [axis for axis in range(_VOLUME) if axis != across][::-1]
     extent = (flat.shape[0] * spacing[rows], flat.shape[1] * spacing[columns])
     words = f"{_PLANES[across]} slice {place + 1} of {shown.shape[across]}"
     return _windowed(flat, shown), heat, seen, words, extent
+
+
+def _each(change: Callable[[_Floats], _Floats], *given: _Floats | None) -> list[_Floats | None]:
+    """Change each that there is."""
+    return [None if one is None else change(one) for one in given]
 
 
 def _windowed(flat: npt.NDArray[Any], volume: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
