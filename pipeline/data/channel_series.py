@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
-
 from pipeline.data.channels import Grouped, Rule, case_of, most_specific, words
+from pipeline.dicom.datasets import read_dataset
 from pipeline.dicom.elements import decoded_text, hashed, text
 from pipeline.dicom.reading.header import Header
 from pipeline.dicom.reading.headers import read_header
@@ -153,7 +152,7 @@ def find_series(slices: Iterable[DicomFiles]) -> list[FoundSeries]:
 
 def _series(uid: str, headers: Sequence[Header], folders: tuple[Path, ...], damaged: Sequence[Path]) -> FoundSeries:
     first, files = headers[0], tuple(header.path for header in headers)
-    dataset = pydicom.dcmread(first.path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+    dataset = read_dataset(first.path, keywords=_TAGS)
     return FoundSeries(
         paths=folders or (*files, *damaged),
         files=files,

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sqlite3
 import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from pipeline.errors import InputError
 
@@ -37,18 +39,22 @@ __all__ = [
 
 
 READ_ERRORS = (
-    InvalidDicomError,
+    ArithmeticError,
+    AssertionError,
     AttributeError,
+    BytesLengthException,
     EOFError,
-    KeyError,
-    NotImplementedError,
+    InvalidDicomError,
+    LookupError,
     OSError,
-    RecursionError,  # of sequences in sequences
+    RuntimeError,  # RecursionError, of sequences in sequences, is one
     TypeError,
     ValueError,
+    sqlite3.Error,  # highdicom keeps what frames are about in a table
     struct.error,
+    zlib.error,
 )
-"""What pydicom raises on damaged files."""
+"""What pydicom, its decoders and highdicom raise on damaged files."""
 COPY_AGAIN = "Copy or export the series again"
 """The cure for a damaged file."""
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from pydicom import uid
 
-__all__ = ["ENHANCED", "INTENSITIES", "LABELS", "PICTURES", "PROJECTIONS", "RESULTS"]
+__all__ = [
+    "ENHANCED",
+    "INTENSITIES",
+    "LABELS",
+    "PICTURES",
+    "PROJECTIONS",
+    "RESULTS",
+    "SEGMENTATIONS",
+    "kind_name",
+    "with_article",
+]
 
 _LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
 
-LABELS = {uid.RTStructureSetStorage, uid.SegmentationStorage, _LABEL_MAP_SEGMENTATION}
+SEGMENTATIONS = {str(uid.SegmentationStorage), _LABEL_MAP_SEGMENTATION}
+
+LABELS = {uid.RTStructureSetStorage, *SEGMENTATIONS}
 """They outline what another instance shows."""
 
-RESULTS = {uid.SegmentationStorage, _LABEL_MAP_SEGMENTATION, uid.RTDoseStorage}
+RESULTS = {*SEGMENTATIONS, uid.RTDoseStorage}
 """They hold pixels, but are results about an image and not an image to segment."""
 
 ENHANCED = {
@@ -61,3 +73,19 @@ INTENSITIES = {
     uid.EnhancedXRFImageStorage,
 }
 """Their Modality LUT leads to X-ray intensities, and is not for display."""
+
+_DICOMDIR = uid.MediaStorageDirectoryStorage
+_VOWELS = ("A", "E", "I", "O", "U", "MR ", "RT ", "X-")  # as they are spoken
+
+
+def kind_name(sop_class_uid: str) -> str:
+    """What an instance is, in the standard's words: ``RT Dose``, ``CT Image``; a DICOMDIR is one."""
+    if sop_class_uid == _DICOMDIR:
+        return "DICOMDIR"
+    name = uid.UID(sop_class_uid).name
+    return "DICOM object of an unknown kind" if name == sop_class_uid else name.removesuffix(" Storage")
+
+
+def with_article(kind: str) -> str:
+    """A kind as a part of a sentence: ``an RT Dose``."""
+    return f"{'an' if kind.startswith(_VOWELS) else 'a'} {kind}"

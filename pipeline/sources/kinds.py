@@ -10,13 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import pydicom
-from pydicom.uid import UID
-
+from pipeline.dicom.datasets import read_dataset
 from pipeline.dicom.elements import text
 from pipeline.dicom.reading.headers import read_header
 from pipeline.dicom.reading.preamble import begins_dicom, promises_dicom
-from pipeline.dicom.sop_classes import LABELS
+from pipeline.dicom.sop_classes import LABELS, kind_name
 from pipeline.errors import InputError
 
 __all__ = [
@@ -189,8 +187,8 @@ def _sop_class(path: Path) -> str:
 @lru_cache(_REMEMBERED)
 def _read_sop_class(path: Path, signature: _Signature) -> str:  # noqa: ARG001 - the key of what is remembered
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"], force=True)
-        return text(dataset, "SOPClassUID")
+        dataset = read_dataset(path, keywords=["SOPClassUID"])
+        return text(dataset, "SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
     except Exception:  # noqa: BLE001 - see above
         return ""
 
@@ -264,7 +262,7 @@ def describe(path: Path) -> str:
     """A file's kind in a word or two, for a count of what is passed over: ``NIfTI``, ``RT Dose``, ``.txt file``."""
     kind = kind_of(path)
     if kind == "DICOM":
-        return UID(_sop_class(path)).name.removesuffix(" Storage") or "DICOM file"
+        return kind_name(uid) if (uid := _sop_class(path)) else "DICOM file"
     if kind is not None:
         return kind
     if not path.is_file():

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.uid import RTStructureSetStorage
 
 from pipeline.dicom import Grid, LabelMap, Segment, read_rtstruct, read_segmentation, read_segments, resample_to
+from pipeline.dicom.datasets import read_dataset, reading
 from pipeline.dicom.elements import text, whole_number
-from pipeline.dicom.labels.grid import reading
 from pipeline.dicom.labels.rtstruct import CLOSED
 from pipeline.dicom.labels.volume import TISSUE, read_segment_descriptions
 from pipeline.dicom.segment import value_of_words
@@ -75,7 +74,7 @@ def is_structure_set(path: Path) -> bool:
     if not is_label_object(path):
         return False
     with reading(path):
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        header = read_dataset(path, keywords=["SOPClassUID"], force=False)
         return text(header, "SOPClassUID") == RTStructureSetStorage
 
 
@@ -140,7 +139,7 @@ def _from_rtstruct(path: Path, grid: Grid, table: Sequence[Label] | None, *, str
         labels = read_rtstruct(path, names=_names(table), grid=grid, strict=strict)
         return LabelMap(affine=grid.affine, **_wanted(labels, table))
     with reading(path):
-        rois, numbered = _rois(pydicom.dcmread(path), path)
+        rois, numbered = _rois(read_dataset(path, force=False), path)
     names = {segment.value: (name,) for name, segment in rois.items()}
     labels = read_rtstruct(path, names=names, grid=grid, strict=strict)
     return LabelMap(labels=labels, affine=grid.affine, segments=tuple(rois.values()), numbered=numbered)
@@ -153,7 +152,7 @@ def contour_points(path: Path) -> npt.NDArray[np.float64]:
         InputError: it cannot be read.
     """
     with reading(path):
-        rois = pydicom.dcmread(path).get("ROIContourSequence") or ()
+        rois = read_dataset(path, force=False).get("ROIContourSequence") or ()
         contours = [one for roi in rois for one in roi.get("ContourSequence") or ()]
         points = [np.array(one.get("ContourData") or (), dtype=np.float64).reshape(-1, 3) for one in contours]
     return np.concatenate([np.zeros((0, 3)), *points]) * (-1, -1, 1)

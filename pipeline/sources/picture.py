@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from PIL import Image
 
+from pipeline.dicom.reading.picture import picture_size
 from pipeline.sources.image import SourceImage
 from pipeline.sources.integrity import check_png
 from pipeline.sources.kinds import is_dicom, kind_of
@@ -25,9 +25,8 @@ class Picture(SourceImage):
         """Width and height, and samples a pixel."""
         first = self.files[0]
         if is_dicom(first):
-            tags = ["Rows", "Columns", "SamplesPerPixel"]
-            header = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=tags, force=True)
-            return (int(header.Columns), int(header.Rows)), int(header.get("SamplesPerPixel") or 1)
+            columns, rows, samples, _ = picture_size(first)
+            return (columns, rows), samples
         with Image.open(first) as picture:
             return picture.size, len(picture.getbands())
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -15,6 +14,7 @@ from monai.transforms import LoadImage, MapTransform
 from monai.utils import MetaKeys, SpaceKeys
 
 from pipeline.dicom import Grid, read_labels
+from pipeline.dicom.datasets import read_dataset
 from pipeline.dicom.path_text import parted
 from pipeline.sources.kinds import is_label_object, label_file
 from pipeline.sources.reader import CaseReader
@@ -70,7 +70,7 @@ def _grid(image: MetaTensor) -> Grid:
     files = parted(image.meta.get("dicom_files", ""))
     frame_of_reference_uid = ""
     if files[0]:
-        header = pydicom.dcmread(files[0], stop_before_pixels=True, specific_tags=["FrameOfReferenceUID"], force=True)
+        header = read_dataset(Path(files[0]), keywords=["FrameOfReferenceUID"])
         frame_of_reference_uid = str(header.get("FrameOfReferenceUID") or "")
     columns, rows, slices = image.shape[1:]
     return Grid(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +19,7 @@ from rich.text import Text
 from pipeline.bundle.input_channels import input_channels
 from pipeline.data.channel_cases import group
 from pipeline.dicom import Series, ras_affine, scan
+from pipeline.dicom.reading.picture import picture_size
 from pipeline.errors import InputError, one_line, shown
 from pipeline.sources.kinds import describe
 from pipeline.sources.paths import paths_of
@@ -204,9 +204,15 @@ def _orientation(series: Series) -> str:
 
 def _picture(file: Path, root: Path, series: Series) -> Finding:
     """One of the DICOM files that are pictures, each of which is a case."""
-    tags = ["Rows", "Columns", "NumberOfFrames"]
-    header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags, force=True)
-    frames = int(header.get("NumberOfFrames") or 1)
+    size: tuple[int, ...] = ()
+    problem = None
+    try:
+        columns, rows, _, frames = picture_size(file)
+        size = (columns, rows)
+        if frames != 1:
+            problem = f"holds several pictures (expected 1, got {frames}). Export one frame"
+    except InputError as error:
+        problem = str(error)
     return Finding(
         kind="DICOM picture",
         path=_below(file, root),
@@ -214,8 +220,8 @@ def _picture(file: Path, root: Path, series: Series) -> Finding:
         series=series.name,
         description=series.description,
         modality=series.modality,
-        size=(int(header.Columns), int(header.Rows)),
-        problem=None if frames == 1 else f"holds several pictures (expected 1, got {frames}). Export one frame",
+        size=size,
+        problem=problem,
     )
 
 

@@ -13,7 +13,7 @@ from dicom_altered.radiographs import write_radiograph
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 
 from pipeline.data.phantoms import make_phantom, write_phantom_dicom
-from pipeline.dicom.reading import deflated
+from pipeline.dicom import deflated
 from pipeline.errors import InputError
 from pipeline.sources import CaseReader
 

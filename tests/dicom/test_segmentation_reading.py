@@ -256,9 +256,9 @@ def test_frames_that_are_no_volume(study):
     for change, words in (
         (shift, r"not stacked evenly .*got 1 mm in frame 6"),
         (turn, "frames differ in direction"),
-        (lose, "the file cannot be read"),
+        (lose, "a frame has no PlanePositionSequence"),
     ):
         with pytest.raises(InputError, match=words):
             read_segmentation(altered(change))
-    with pytest.raises(InputError, match=r"\.dcm: the file cannot be read"):
+    with pytest.raises(InputError, match=r"\.dcm: is a CT Image, not a segmentation"):
         read_segmentation(study.files[0])

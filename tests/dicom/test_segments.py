@@ -213,7 +213,7 @@ def test_what_cannot_be_used(study, tmp_path):
     other = Grid(shape=grid.shape, affine=grid.affine, frame_of_reference_uid="1.2.3")
     with pytest.raises(InputError, match="another frame of reference"):
         read_segments(path, names={1: ["Kidney"]}, grid=other)
-    with pytest.raises(InputError, match=r"\.dcm: the file cannot be read"):
+    with pytest.raises(InputError, match=r"\.dcm: is a CT Image, not a segmentation"):
         read_segments(study.files[0], names={1: ["Kidney"]}, grid=grid)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.uid import UID
 
+from pipeline.dicom.datasets import read_open
 from pipeline.dicom.elements import COPY_AGAIN, text
+from pipeline.dicom.reading.preamble import PREAMBLE_BYTES, begins_bare, begins_dicom, promises_dicom
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,17 +48,15 @@ def read_whole(path: Path) -> Dataset:
         InputError: the file is truncated; no part of its name or its values is in the message.
     """
     with path.open("rb") as file:
-        head = file.read(132)
-        # Old archives leave out the preamble (PS3.10 section 7.1); such a file begins with group 0002 or 0008.
-        bare = head[:2] in {b"\x02\x00", b"\x08\x00"} and head[2:4] in {b"\0\0", b"\5\0", b"\x08\0", b"\x16\0"}
-        if head[128:] != b"DICM" and not bare:
-            if path.suffix.lower() in {".dcm", ".dicom", ".ima"}:
+        head = file.read(PREAMBLE_BYTES)
+        if not begins_dicom(head):
+            if promises_dicom(path.name):
                 raise InputError("the file is not DICOM, whatever its name says", cure=COPY_AGAIN)
             raise PassedOver("not DICOM")
         file.seek(0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            dataset = pydicom.dcmread(file, force=bare)
+            dataset = read_open(file, where=None, pixels=True, force=begins_bare(head))
     ended = any(" in file " in str(warning.message) for warning in caught)  # where pydicom met the end of the file
     if ended or _is_short(dataset):
         raise InputError("the file is truncated", cure=COPY_AGAIN)

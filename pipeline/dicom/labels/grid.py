@@ -5,13 +5,11 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS
 from pipeline.errors import InputError
 from pipeline.space import swap_lps_ras
 
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
     from pipeline.dicom.reading.geometry import Stack
     from pipeline.dicom.reading.series import Series
 
-__all__ = ["Bools", "Floats", "Grid", "LabelNames", "Labels", "check_frame_of_reference", "find_names", "overlay",
-           "reading"]  # fmt: skip
+__all__ = ["Bools", "Floats", "Grid", "LabelNames", "Labels", "check_frame_of_reference", "find_names",
+           "overlay"]  # fmt: skip
 
 Floats: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 Bools: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]"
@@ -79,17 +77,6 @@ class Grid:
         """Return where points (n, 3) in LPS mm, as DICOM has them, lie in voxels (n, 3)."""
         voxels: Floats = np.linalg.solve(self.affine[:3, :3], (swap_lps_ras(points) - self.affine[:3, 3]).T).T
         return voxels
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what pydicom and highdicom raise on damaged files into an ``InputError`` that quotes no value."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (*READ_ERRORS, RuntimeError) as error:
-        raise InputError("the file cannot be read", where=path, got=type(error).__name__, cure=COPY_AGAIN) from None
 
 
 def check_frame_of_reference(uid: str, grid: Grid, where: Path) -> None:

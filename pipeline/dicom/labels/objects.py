@@ -6,14 +6,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pydicom
 from pydicom.dataset import FileDataset
-from pydicom.uid import RTStructureSetStorage, SegmentationStorage
+from pydicom.uid import RTStructureSetStorage
 
+from pipeline.dicom.datasets import read_dataset, reading
 from pipeline.dicom.elements import text
-from pipeline.dicom.labels.grid import reading
 from pipeline.dicom.labels.rtstruct import read_rtstruct
 from pipeline.dicom.labels.segments import read_segments
+from pipeline.dicom.sop_classes import SEGMENTATIONS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_labels", "referenced_series"]
 
-_LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
-_SEGMENTATIONS = {str(SegmentationStorage), _LABEL_MAP_SEGMENTATION}
 _KEYWORDS = ["SOPClassUID", "ReferencedFrameOfReferenceSequence", "ReferencedSeriesSequence"]
 
 _log = logging.getLogger(__name__)
@@ -54,7 +52,7 @@ def read_labels(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid) 
         _log.warning("%s: was made on another series (%s) than the image", path, ", ".join(drawn_on))
     if kind == RTStructureSetStorage:
         return read_rtstruct(path, names=names, grid=grid)
-    if kind in _SEGMENTATIONS:
+    if kind in SEGMENTATIONS:
         return read_segments(path, names=names, grid=grid)
     raise InputError("holds no labels", where=path, expected="an RTSTRUCT or SEG")
 
@@ -82,8 +80,7 @@ def _referenced(header: Dataset, path: Path) -> tuple[str, ...]:
 
 
 def _header(path: Path) -> Dataset:
-    with reading(path):
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_KEYWORDS)
+    return read_dataset(path, keywords=_KEYWORDS, force=False)
 
 
 def _series_items(dataset: Dataset) -> Iterator[Dataset]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 from pydicom.uid import RTStructureSetStorage
 
+from pipeline.dicom.datasets import read_dataset, reading
 from pipeline.dicom.elements import COPY_AGAIN, raw_value, text, whole_number
 from pipeline.dicom.labels.between import gaps_between, interpolate
-from pipeline.dicom.labels.grid import check_frame_of_reference, find_names, overlay, reading
+from pipeline.dicom.labels.grid import check_frame_of_reference, find_names, overlay
 from pipeline.dicom.labels.loops import combine
 from pipeline.errors import InputError
 
@@ -81,7 +81,7 @@ def read_rtstruct(path: str | os.PathLike[str], *, names: LabelNames, grid: Grid
     """
     path = Path(path)
     with reading(path):
-        dataset = pydicom.dcmread(path)
+        dataset = read_dataset(path, force=False)
         if text(dataset, "SOPClassUID") != RTStructureSetStorage:
             raise InputError("is not an RT structure set", where=path)
         rois = _rois(dataset)

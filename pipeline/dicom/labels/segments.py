@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from highdicom.seg import segread
 
+from pipeline.dicom.datasets import reading
 from pipeline.dicom.elements import text
-from pipeline.dicom.labels.grid import check_frame_of_reference, find_names, overlay, reading
+from pipeline.dicom.labels.frames import held_pixels, open_segmentation
+from pipeline.dicom.labels.grid import check_frame_of_reference, find_names, overlay
 from pipeline.dicom.reading.geometry import DRIFT_TOLERANCE, JITTER_MM
 from pipeline.dicom.segment import value_of_words
 from pipeline.errors import InputError
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from pipeline.dicom.labels.grid import Bools, Floats, Grid, LabelNames, Labels
+    from pipeline.dicom.labels.frames import Frame
+    from pipeline.dicom.labels.grid import Bools, Grid, LabelNames, Labels
 
-__all__ = ["Frame", "check_numbers", "frames_of", "held_pixels", "label_values", "read_segments"]
+__all__ = ["check_numbers", "label_values", "read_segments"]
 
 Indices: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.intp]]"
 
@@ -32,21 +33,7 @@ PLACE_TOLERANCE_VOXEL = 0.01
 """How far, within its plane, a pixel of a segmentation may lie from the voxel that it is taken for; at least the
 rounding of positions. Across the plane it may lie as far as a slice of the image itself may."""
 
-FRACTION = 0.5
-"""A fractional segment holds a voxel where it has at least this part of MaximumFractionalValue."""
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """The place of one frame (PS3.3 C.7.6.16): LPS mm, and its segment, or None where the pixels tell."""
-
-    number: int
-    segment: int | None
-    position: Floats
-    orientation: Floats
-    spacing: Floats
 
 
 def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, grid: Grid) -> Labels:
@@ -56,7 +43,8 @@ def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, gri
     Frames that are not stored are empty. Where labels overlap the later one wins, and the log tells.
 
     Args:
-        path: a SEG file: BINARY, FRACTIONAL (see :data:`FRACTION`) or LABELMAP (PS3.3 C.8.20.2).
+        path: a SEG file: BINARY, FRACTIONAL (see :data:`~pipeline.dicom.labels.frames.FRACTION`) or LABELMAP (PS3.3
+            C.8.20.2).
         names: for each label value the segments, by label in any case or by the code of their property type. With
             None, each segment has the label value that it was made of, or its number where the file does not tell.
         grid: of the image.
@@ -70,7 +58,7 @@ def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, gri
     """
     path = Path(path)
     with reading(path):
-        seg = segread(path)
+        seg, frames = open_segmentation(path)
         check_frame_of_reference(text(seg, "FrameOfReferenceUID"), grid, path)
         segments = [item for item in seg.SegmentSequence if item.SegmentNumber != 0]  # 0 is a label map's background
         found: dict[int, tuple[int, ...]]
@@ -81,7 +69,6 @@ def read_segments(path: str | os.PathLike[str], *, names: LabelNames | None, gri
             check_numbers(found, path)
         else:
             found = find_names(names, [_answers(item) for item in segments], what="segment", where=path)
-        frames = frames_of(seg, path)
         return overlay(
             (
                 (value, _union(seg, [segments[index] for index in indices], frames, grid, path))
@@ -118,35 +105,6 @@ def check_numbers(numbers: Iterable[int], path: Path) -> None:
         raise InputError("a segment's number is no label value", where=path, expected="1 to 255", got=highest)
 
 
-def frames_of(seg: Any, path: Path) -> list[Frame]:
-    """Return the places of the frames of a segmentation that :func:`highdicom.seg.segread` has read.
-
-    Raises:
-        InputError: a frame has no place in the patient.
-    """
-    shared = seg.SharedFunctionalGroupsSequence[0]
-    frames = []
-    for number, own in enumerate(seg.PerFrameFunctionalGroupsSequence, start=1):
-
-        def macro(keyword: str, own: Dataset = own) -> Dataset:
-            items = own.get(keyword) or shared.get(keyword)
-            if not items:
-                raise InputError(f"a frame has no {keyword}, so that its place is unknown", where=path)
-            item: Dataset = items[0]
-            return item
-
-        values = (
-            macro("PlanePositionSequence").ImagePositionPatient,
-            macro("PlaneOrientationSequence").ImageOrientationPatient,
-            macro("PixelMeasuresSequence").PixelSpacing,
-        )
-        position, orientation, spacing = (np.array(value, dtype=np.float64) for value in values)
-        labelled = seg.SegmentationType != "LABELMAP"
-        segment = int(macro("SegmentIdentificationSequence").ReferencedSegmentNumber) if labelled else None
-        frames.append(Frame(number, segment, position, orientation.reshape(2, 3), spacing))
-    return frames
-
-
 def _union(seg: Any, segments: Sequence[Dataset], frames: Sequence[Frame], grid: Grid, path: Path) -> Bools:
     """Return the voxels of some segments together, of the grid's shape."""
     mask: Bools = np.zeros(grid.shape, dtype=bool)
@@ -171,16 +129,6 @@ def _union(seg: Any, segments: Sequence[Dataset], frames: Sequence[Frame], grid:
         if not total:
             _log.info("%s: segment '%s' is empty", path, name)
     return mask
-
-
-def held_pixels(seg: Any, frame: Frame, segment: int) -> Bools:
-    """Return where a frame (row, column) holds a segment."""
-    stored = seg.get_stored_frame(frame.number)
-    if seg.SegmentationType == "FRACTIONAL":
-        held: Bools = stored >= FRACTION * seg.MaximumFractionalValue
-    else:
-        held = stored == (segment if frame.segment is None else 1)
-    return held
 
 
 def _place(frame: Frame, shape: tuple[int, ...], grid: Grid, path: Path) -> Callable[[Indices, Indices], Indices]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from highdicom.color import CIELabColor
-from highdicom.seg import segread
 
+from pipeline.dicom.datasets import reading
 from pipeline.dicom.elements import first_item, number, text
-from pipeline.dicom.labels.grid import Grid, overlay, reading
+from pipeline.dicom.labels.frames import held_pixels, open_segmentation
+from pipeline.dicom.labels.grid import Grid, overlay
 from pipeline.dicom.labels.label_map import LabelMap
-from pipeline.dicom.labels.segments import check_numbers, frames_of, held_pixels, label_values
+from pipeline.dicom.labels.segments import check_numbers, label_values
 from pipeline.dicom.reading.geometry import DRIFT_TOLERANCE, JITTER_MM
 from pipeline.dicom.segment import Code, Segment
 from pipeline.errors import InputError
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
+    from pipeline.dicom.labels.frames import Frame
     from pipeline.dicom.labels.grid import Bools, Floats
-    from pipeline.dicom.labels.segments import Frame
 
 __all__ = ["read_segment_descriptions", "read_segmentation"]
 
@@ -58,9 +59,8 @@ def read_segmentation(path: str | os.PathLike[str]) -> LabelMap:
     """
     path = Path(path)
     with reading(path):
-        seg = segread(path)
+        seg, frames = open_segmentation(path)
         items = _foreground(seg)
-        frames = frames_of(seg, path)
         grid, planes = _grid(frames, seg, path)
         read = _label_map if seg.SegmentationType == "LABELMAP" else _overlaid
         values = label_values(seg, items)
@@ -84,7 +84,7 @@ def read_segment_descriptions(path: str | os.PathLike[str]) -> tuple[tuple[Segme
     """
     path = Path(path)
     with reading(path):
-        seg = segread(path)
+        seg, _ = open_segmentation(path)
         items = _foreground(seg)
         values = label_values(seg, items)
         return _segments(items, values), values is None

@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import pydicom
 from pydicom.uid import UID
 
+from pipeline.dicom.datasets import read_open
 from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS, decoded_text, hashed, text, whole_number
-from pipeline.dicom.reading.deflated import check_inflated_size
 from pipeline.dicom.reading.functional_groups import CONCATENATION_KEYWORDS, concatenation, frame_headers
 from pipeline.dicom.reading.header import Header
 from pipeline.dicom.reading.image_modules import ACQUISITION_KEYWORDS, acquisition, image_pixel, image_plane
@@ -116,9 +115,7 @@ def _read_dataset(file: BinaryIO, path: Path, size: int) -> Dataset | None:
         if promises_dicom(path.name):
             raise InputError("the file is not DICOM, whatever its name says", where=path.name, cure=COPY_AGAIN)
         return None
-    bare = begins_bare(head)
-    check_inflated_size(file, path)
-    return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_KEYWORDS), force=bare)
+    return read_open(file, where=path, keywords=_KEYWORDS, force=begins_bare(head))
 
 
 def _header(dataset: Dataset, *, path: Path, file: BinaryIO, size: int) -> Header | None:

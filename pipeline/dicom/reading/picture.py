@@ -9,11 +9,11 @@ import warnings
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pydicom
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
+from pipeline.dicom.datasets import read_dataset, reading
 from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS, text
 from pipeline.dicom.sop_classes import INTENSITIES
 from pipeline.errors import InputError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-__all__ = ["read_picture"]
+__all__ = ["picture_size", "read_picture"]
 
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[Any]]"
 
@@ -33,6 +33,21 @@ _log = logging.getLogger(__name__)
 _DEEPEST = 65535
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+
+
+def picture_size(path: Path) -> tuple[int, int, int, int]:
+    """Columns, rows, samples a pixel, and frames of a picture, by its header.
+
+    Raises:
+        InputError: the file is damaged, or tells no size.
+    """
+    with reading(path):
+        header = read_dataset(path, keywords=["Columns", "NumberOfFrames", "Rows", "SamplesPerPixel"])
+        columns, rows = (int(header.get(keyword) or 0) for keyword in ("Columns", "Rows"))
+        samples, frames = (int(header.get(keyword) or 1) for keyword in ("SamplesPerPixel", "NumberOfFrames"))
+    if columns < 1 or rows < 1:
+        raise InputError("the image has no size", where=path, got=f"{columns} x {rows} pixels", cure=COPY_AGAIN)
+    return columns, rows, samples, frames
 
 
 def read_picture(path: Path) -> tuple[Array, int]:
@@ -54,7 +69,7 @@ def read_picture(path: Path) -> tuple[Array, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a warning may quote a value
         try:
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = read_dataset(path, pixels=True)
             _check_frames(dataset, path)
             _leave_out(dataset, path)
             stored = pixel_array(dataset)  # YBR as RGB
@@ -66,7 +81,7 @@ def read_picture(path: Path) -> tuple[Array, int]:
             return stored, 2 ** int(dataset.BitsStored) - 1
         except InputError:
             raise
-        except (*READ_ERRORS, AssertionError, RuntimeError, IndexError) as error:
+        except READ_ERRORS as error:
             raise InputError(
                 "the pixel data cannot be decoded: the file is damaged, or no decoder for it is installed",
                 where=path,
@@ -147,6 +162,6 @@ def _displayed(dataset: Dataset, stored: Array) -> tuple[Array, float, float]:
 
 def _syntax(path: Path) -> str:
     try:
-        return UID(pydicom.dcmread(path, stop_before_pixels=True, force=True).file_meta.TransferSyntaxUID).name
+        return UID(read_dataset(path).file_meta.TransferSyntaxUID).name
     except Exception:  # noqa: BLE001 - it is only told
         return "an unknown transfer syntax"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pydicom
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from pipeline.dicom.datasets import read_dataset
 from pipeline.dicom.elements import COPY_AGAIN, READ_ERRORS
 from pipeline.dicom.reading.decoding_worker import decode_frame
 from pipeline.errors import InputError
@@ -65,10 +65,10 @@ def unpacked(header: Header, values: Array) -> Array:
 def _decoded(header: Header) -> Array:
     try:
         if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            values: Array = pydicom.dcmread(header.path).pixel_array
+            values: Array = read_dataset(header.path, pixels=True).pixel_array
             return values if values.ndim == 2 else values[header.frame]  # noqa: PLR2004
         return decode_frame(header.path, header.frame)
-    except (*READ_ERRORS, AssertionError, RuntimeError) as error:
+    except READ_ERRORS as error:
         raise InputError(
             "the pixel data cannot be decoded: the file is damaged, or no decoder for it is installed",
             where=header.path.name,

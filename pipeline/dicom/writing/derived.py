@@ -7,9 +7,9 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 from pydicom.config import disable_value_validation
 
+from pipeline.dicom.datasets import read_dataset
 from pipeline.dicom.elements import READ_ERRORS
 from pipeline.dicom.writing.placement import place, source_series, source_stack
 from pipeline.dicom.writing.repeated import COPIED, MAY_BE_EMPTY, STUDY, decode, mend
@@ -76,7 +76,7 @@ def source_headers(stack: Stack, *, first_only: bool = False) -> list[Dataset]:
     headers = {header.path: header for header in (stack.headers[:1] if first_only else stack.headers)}
     datasets: list[Dataset] = []
     for path, header in headers.items():
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        dataset = read_dataset(path)
         decode(dataset)
         mend(dataset, path, tell=not datasets)
         if "SOPClassUID" not in dataset:  # the file's meta information has it, too
@@ -99,7 +99,7 @@ def missing_in_source(source_files: Sequence[str | os.PathLike[str]], *, series:
         try:
             stack = source_stack(source_series(source_files, series))
             (source,) = source_headers(stack, first_only=True)
-        except (InputError, *READ_ERRORS) as error:
+        except READ_ERRORS as error:  # InputError is one
             return (
                 str(error) if isinstance(error, InputError) else f"its header cannot be read ({type(error).__name__})"
             )

@@ -53,9 +53,9 @@ def decode(dataset: Dataset) -> None:
     """Decode the texts of a dataset, also where its SpecificCharacterSet is none that there is."""
     try:
         dataset.decode()
-    except (LookupError, *READ_ERRORS):
+    except READ_ERRORS:
         dataset.pop("SpecificCharacterSet", None)
-        with contextlib.suppress(LookupError, *READ_ERRORS):
+        with contextlib.suppress(*READ_ERRORS):
             dataset.decode()
 
 

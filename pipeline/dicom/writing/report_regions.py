@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 from highdicom import sr
 
-from pipeline.dicom.labels.grid import reading
+from pipeline.dicom.datasets import read_dataset, reading
 from pipeline.dicom.reading.decoding import for_each_frame
 from pipeline.dicom.reading.pixels import fill_plane
 from pipeline.dicom.writing.contours import slice_contours
@@ -35,7 +34,7 @@ class Segments:
 
     def __init__(self, path: Path, stack: Stack) -> None:
         with reading(path):
-            self.dataset = pydicom.dcmread(path, stop_before_pixels=True)
+            self.dataset = read_dataset(path, force=False)
             numbers = [
                 (str(item.SegmentLabel), int(item.SegmentNumber)) for item in self.dataset.get("SegmentSequence", ())
             ]
