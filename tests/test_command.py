@@ -40,3 +40,18 @@ def test_another_package_called_pipeline_is_noticed_in_one_line(stranger: str, t
 def test_a_module_is_a_command_too() -> None:
     run = subprocess.run([sys.executable, "-m", "medbundle", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout == f"medbundle {pipeline.__version__}\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
+    much = (
+        "import importlib; main = importlib.import_module('pipeline.cli.main')\n"
+        "main.parse = lambda _: print('x' * 10**6, flush=True)\n"
+        "raise SystemExit(main.main([]))"
+    )
+    command = [sys.executable, "-c", much]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == ""
+        assert run.wait() == 141

@@ -7,6 +7,7 @@ import copy
 import errno
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pipeline.errors import InputError, find_input_error, shown
 
 __all__ = ["main"]
 
-EXIT_INPUT, EXIT_INTERRUPTED = 1, 130
+EXIT_INPUT, EXIT_INTERRUPTED, EXIT_PIPE = 1, 130, 141
 
 _OF_USERS = (errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR, errno.EPERM,
              errno.EROFS)  # fmt: skip
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("medbundle: interrupted\n")
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # who reads the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does Python's last flush complain
+        return EXIT_PIPE
     except Exception as error:
         known = find_input_error(error) or _of_the_system(error)
         if known is None:

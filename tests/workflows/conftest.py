@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,12 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    root = tmp_path_factory.mktemp("a study with spaces")
+def trained(built_once: Callable[[str, Callable[[Path], object]], Path]) -> Trained:
+    root = built_once("a study with spaces", _train_phantoms)
+    return Trained(root / "phantom_ct_segmentation", root / "data")
+
+
+def _train_phantoms(root: Path) -> None:
     made = Trained(root / "phantom_ct_segmentation", root / "data")
     for seed in range(16):
         phantom = made.phantom(seed)
@@ -44,7 +49,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     (made.bundle / "plan.yaml").write_text(yaml.safe_dump(plan))
     build_bundle(made.bundle)
     train(made.bundle, data=made.data)
-    return made
 
 
 CLASSES = ("disc", "square", "bar")
@@ -103,8 +107,11 @@ class Classified:
 
 
 @pytest.fixture(scope="session")
-def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
-    root = tmp_path_factory.mktemp("shapes in a row")
+def classified(built_once: Callable[[str, Callable[[Path], object]], Path]) -> Classified:
+    return Classified(built_once("shapes in a row", _train_shapes) / "shape_png_classification")
+
+
+def _train_shapes(root: Path) -> None:
     made = Classified(root / "shape_png_classification")
     for name in CLASSES:
         for seed in range(12):
@@ -113,7 +120,6 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> Classified:
     (made.bundle / "plan.yaml").write_text(CLASS_PLAN)
     build_bundle(made.bundle)
     train(made.bundle, data=root / "data")
-    return made
 
 
 @pytest.fixture(scope="session")
