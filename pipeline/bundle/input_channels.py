@@ -42,12 +42,14 @@ def input_channels(bundle: str | Path) -> InputChannels:
     root = find_bundle(bundle) / "configs"
     cases = _entry(_read(root / "inference.json"), "cases")
     rules = cases.get("channels")
-    told = tuple(map(_plain, rules)) if isinstance(rules, list) else None
+    told = None
+    if isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules):
+        told = tuple(map(_plain, rules))
     image = _entry(_read(root / "metadata.json"), "network_data_format", "inputs", "image")
     names = tuple(map(str, _entry(image, "channel_def").values()))
     dimensions = cases.get("dimensions")
     return InputChannels(
-        names=names if told is None else tuple(str(rule["name"]) for rule in told),
+        names=names if told is None else tuple(str(rule.get("name", "")) for rule in told),
         rules=told,
         dimensions=dimensions if isinstance(dimensions, int) else None,
     )

@@ -9,14 +9,17 @@ from typing import Any
 
 from pipeline.data.channels import Rule, check_case
 from pipeline.data.inputs import Case, existing_path, find_inputs
+from pipeline.data.listings import folders_of
 from pipeline.documents import read_csv
 from pipeline.errors import InputError
+from pipeline.sources.given import exists
 from pipeline.sources.kinds import strip_suffix
 from pipeline.sources.paths import first_of
 
 __all__ = ["find_classified"]
 
 TABLE = "labels.csv"
+_SHOWN = 80
 
 
 def find_classified(
@@ -83,9 +86,9 @@ def _from_table(table: Path, classes: Sequence[str], multi_label: bool, channels
     cases = []
     for number, row in enumerate(rows, start=2):
         path = table.parent / row["image"]
-        if not row["image"] or not path.exists():
-            raise InputError(f"line {number}: no such image", where=table, got=row["image"])
-        *folders, last = Path(row["image"]).parts
+        if not row["image"] or not exists(path):
+            raise InputError(f"line {number}: no such image", where=table, got=row["image"][:_SHOWN])
+        folders, last = folders_of(Path(row["image"])), path.name or path.absolute().name
         name = "_".join([*folders, last if path.is_dir() else strip_suffix(last)])
         where = f"{table}, line {number}"
         label = _index(row["label"], classes, where) if columns[1] == "label" else _flags(row, classes, where)

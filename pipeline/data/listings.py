@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.documents import read_mapping
 from pipeline.errors import InputError
 
-__all__ = ["is_path", "training_entries"]
+__all__ = ["folders_of", "is_path", "training_entries"]
 
 _EXPECTED = '{"image": "a path, or a list of them", "label": "a path"}'
 
@@ -42,6 +42,11 @@ def training_entries(listing: Path, *, several: bool = False) -> list[dict[str, 
         if not is_path(entry["image"]):
             raise InputError("image is no path", where=where, expected=_EXPECTED, got=_shown(image))
     return entries
+
+
+def folders_of(path: Path) -> tuple[str, ...]:
+    """The names of the folders in a listed path, which tell files of one name apart."""
+    return tuple(part for part in path.parent.parts if part not in (path.anchor, ".."))
 
 
 def is_path(value: Any) -> bool:

@@ -10,10 +10,11 @@ from pipeline.data.channel_listing import one_image
 from pipeline.data.channel_pairs import find_channel_pairs
 from pipeline.data.channels import Rule
 from pipeline.data.inputs import Case, case_name, existing_path
-from pipeline.data.listings import training_entries
+from pipeline.data.listings import folders_of, training_entries
 from pipeline.data.matching import match_names
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
+from pipeline.sources.given import exists
 from pipeline.sources.kinds import holds_image, is_dicom, is_image, label_file, strip_suffix
 from pipeline.sources.layout import PAIRED_FOLDERS, layout_of
 from pipeline.sources.paths import paths_of
@@ -71,13 +72,13 @@ def _listed_pairs(root: Path, entries: list[dict[str, str]], listing: Path) -> l
     listed = [one_image(root, entry["image"], listing) for entry in entries]
     for image, entry in zip(listed, entries, strict=True):
         for key, path in [*(("image", one) for one in paths_of(image)), ("label", root / entry["label"])]:
-            if not path.exists():
+            if not exists(path):
                 cure = f"Restore it or edit {listing}"
                 raise InputError(f"{key} is listed but missing", where=path, cure=cure)
     images = [paths_of(entry["image"])[0] for entry in entries]
     names = [strip_suffix(image.name) for image in images]
     if len(set(names)) < len(names):
-        names = ["_".join((*_folders(image), name)) for image, name in zip(images, names, strict=True)]
+        names = ["_".join((*folders_of(image), name)) for image, name in zip(images, names, strict=True)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError("two cases have one name", where=listing, got=twice[0], cure="Rename or remove one of them")
@@ -86,10 +87,6 @@ def _listed_pairs(root: Path, entries: list[dict[str, str]], listing: Path) -> l
         for image, entry, name in zip(listed, entries, names, strict=True)
     ]
     return sorted(cases, key=case_name)
-
-
-def _folders(path: Path) -> tuple[str, ...]:
-    return tuple(part for part in path.parent.parts if part not in (path.anchor, ".."))
 
 
 def _paired_by_name(images: Path, labels: Path) -> list[Case]:

@@ -14,12 +14,11 @@ import numpy as np
 from pipeline.data.channels import Rule
 from pipeline.data.classes import find_classified
 from pipeline.data.content import content_of, copies
-from pipeline.data.datalists import write_datalist
+from pipeline.data.datalists import read_datalist, write_datalist
 from pipeline.data.inputs import Case
 from pipeline.data.leakage import Overlap, find_overlaps, overlap_error, patient_of
 from pipeline.data.pairs import find_pairs
 from pipeline.data.turned import check_turned
-from pipeline.documents import read_mapping
 from pipeline.errors import InputError
 from pipeline.sources.given import given_path
 from pipeline.sources.paths import NO_IMAGE
@@ -226,22 +225,10 @@ class DataSplit:
     def _read_places(self) -> dict[str, int | str]:
         if not self.datalist_file.is_file():
             return {}
-        try:
-            content = read_mapping(self.datalist_file)
-            place: dict[str, int | str] = {entry["name"]: "test" for entry in content["test"]}
-            place.update({entry["name"]: int(entry["fold"]) for entry in content["training"]})
-            self._fold = content.get("fold")
-            self._listed = {str(entry["name"]): entry for entry in (*content["test"], *content["training"])}
-            found = [entry.get(key) for entry in self._listed.values() for key in ("name", "patient", "content")]
-        except InputError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError("is not a datalist", where=self.datalist_file, got=repr(error)) from None
-        odd = next((value for value in found if not isinstance(value, str | None)), None)
-        if odd is not None:
-            expected = "text as name, patient and content"
-            raise InputError("is not a datalist", where=self.datalist_file, expected=expected, got=repr(odd)[:60])
-        return place
+        content = read_datalist(self.datalist_file)
+        self._fold = content.get("fold")
+        self._listed = {entry["name"]: entry for entry in (*content["test"], *content["training"])}
+        return {name: entry.get("fold", "test") for name, entry in self._listed.items()}
 
     def _deal_if_new(self) -> None:
         if any(case["name"] in self._place for case in self.cases):

@@ -43,12 +43,27 @@ class BoostedTrees:
         return {"start": self.start, "trees": [list(tree) for tree in self.trees]}
 
     @classmethod
-    def from_json(cls, content: Any) -> BoostedTrees:
-        """From :meth:`to_json`."""
+    def from_json(cls, content: Any, *, features: int | None = None) -> BoostedTrees:
+        """From :meth:`to_json`.
+
+        Args:
+            content: what that gave.
+            features: how many there will be, where that is known.
+
+        Raises:
+            ValueError: it is something else, or asks for other features.
+        """
         trees = tuple(tuple(float(value) for value in tree) for tree in content["trees"])
         if any(len(tree) != 10 for tree in trees):  # noqa: PLR2004 - see the attribute
             raise ValueError("a tree has other than 10 numbers")
+        _check_features(trees, features)
         return cls(start=float(content["start"]), trees=trees)
+
+
+def _check_features(trees: tuple[tuple[float, ...], ...], features: int | None) -> None:
+    known = range(2**31 if features is None else features)
+    if any(tree[index] not in known for tree in trees for index in (0, 2, 4)):
+        raise ValueError("a tree asks for a feature that there is not")
 
 
 def fit_trees(features: npt.ArrayLike, target: npt.ArrayLike, *, seed: int) -> BoostedTrees:

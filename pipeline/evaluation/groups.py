@@ -123,11 +123,16 @@ def _listed(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise InputError("no such datalist", where=path, cure="Give a table of the cases by --groups")
     content = read_mapping(path)
-    try:
-        entries = [entry for part in ("test", "training") for entry in content.get(part) or []]
-        return [{str(key): "" if value is None else str(value) for key, value in entry.items()} for entry in entries]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError("is not a datalist", where=path, got=error) from None
+    parts = [content.get(part) or [] for part in ("test", "training")]
+    entries = [entry for part in parts if isinstance(part, list) for entry in part]
+    if not all(isinstance(part, list) for part in parts) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError("is not a datalist", where=path, expected='{"test": [{...}], "training": [{...}]}')
+    return [{key: _cell(value) for key, value in entry.items()} for entry in entries]
+
+
+def _cell(value: Any) -> str:
+    """A plain value as a table has it; what is none tells no group."""
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def _unique(rows: Sequence[Mapping[str, str]], key: str, column: str, path: Path) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pipeline
+from pipeline.documents import read_mapping
+from pipeline.errors import InputError
 from pipeline.evaluation.bootstrap import RESAMPLES, SEED
 
 __all__ = ["FACTS", "about_text", "fact_columns", "provenance"]
@@ -74,10 +75,9 @@ def about_text(about: Mapping[str, Any]) -> str:
 def _json(file: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is none, because whoever uses the file says what is wrong with it."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_mapping(file)
+    except InputError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _sha256(file: Path) -> str:

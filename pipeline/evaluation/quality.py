@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,13 +162,13 @@ def read_calibration(
     """
     cure = "Run: medbundle calibrate, or remove the file"
     try:
-        content = read_mapping(path)
+        content = read_mapping(path, cure=cure)
         if content["weights_sha256"] != weights_sha256:
             raise InputError("the calibration is of other weights than those beside it", where=path, cure=cure)
-        labels = {int(value): _label(one, label_features) for value, one in content["labels"].items()}
+        labels = {int(value): _label(one, label_features, image_features) for value, one in content["labels"].items()}
         image_ranges = _ranges(content["image_ranges"], image_features)
-        level = float(content["level"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        level = _number(content["level"])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError("is no calibration that can be used", where=path, got=repr(error), cure=cure) from None
@@ -176,22 +177,34 @@ def read_calibration(
                        image_ranges=image_ranges, level=level, about=about)  # fmt: skip
 
 
-def _label(content: Mapping[str, Any], features: Sequence[str]) -> LabelCalibration:
-    quantile = content["quantile"]
+def _label(
+    content: Mapping[str, Any], label_features: Sequence[str], image_features: Sequence[str]
+) -> LabelCalibration:
+    quantile, spread_at = content["quantile"], tuple(map(_number, content["spread_at"]))
+    spread = tuple(map(_number, content["spread"]))
+    if not len(spread_at) == len(spread) > 0:
+        raise ValueError(f"{len(spread)} errors at {len(spread_at)} places")
     return LabelCalibration(
         name=str(content["name"]),
-        model=BoostedTrees.from_json(content),
-        spread_at=tuple(map(float, content["spread_at"])),
-        spread=tuple(map(float, content["spread"])),
-        quantile=float("inf") if quantile is None else float(quantile),
-        ranges=_ranges(content["ranges"], features),
+        model=BoostedTrees.from_json(content, features=2 * len(label_features) + len(image_features)),
+        spread_at=spread_at,
+        spread=spread,
+        quantile=float("inf") if quantile is None else _number(quantile),
+        ranges=_ranges(content["ranges"], label_features),
     )
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no figure")
+    return number
 
 
 def _ranges(content: Mapping[str, Any], names: Sequence[str]) -> tuple[_Range, ...]:
     if list(content) != list(names):
         raise ValueError(f"features {', '.join(content)}")
-    return tuple((float(low), float(high)) for low, high in content.values())
+    return tuple((_number(low), _number(high)) for low, high in content.values())
 
 
 def _outside(values: npt.NDArray[np.float64], ranges: Sequence[_Range], names: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.documents import read_mapping
 from pipeline.errors import InputError
 from pipeline.inferers.engines import Network, make_engine
 from pipeline.writing import whole_file
@@ -130,10 +131,9 @@ def remember(key: str, figures: Mapping[str, Measured]) -> bool:
 def _read() -> dict[str, dict[str, dict[str, float]]]:
     file = cache_file()
     try:
-        content = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {} if file is None else read_mapping(file)
+    except InputError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _numbers(figures: Mapping[str, float]) -> dict[str, float]:

@@ -6,9 +6,9 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.documents import read_yaml
 from pipeline.errors import InputError
 from pipeline.planning.channels import Channel
 from pipeline.planning.normalization import NORMALIZATIONS
@@ -27,14 +27,9 @@ def load_plan(path: Path) -> Plan:
     Raises:
         InputError: the file is missing, is not YAML, or a field is missing, unknown or out of range; names the field.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("no such plan", where=path, cure="Give a bundle's folder that holds a plan.yaml") from None
-    except OSError as error:
-        raise InputError("cannot be read", where=path, got=error.strerror) from None
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:  # a date of no day, a list as a key
-        raise InputError("is not valid YAML", where=path, got=error) from None
+    if not path.exists():
+        raise InputError("no such plan", where=path, cure="Give a bundle's folder that holds a plan.yaml")
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InputError("is not a plan", where=path, expected="a mapping of fields", got=type(raw).__name__)
     try:

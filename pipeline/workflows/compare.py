@@ -67,7 +67,5 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _about(folder: Path) -> dict[str, Any]:
     """What the evaluation says of itself; nothing where only its table was kept."""
     file = (folder if folder.is_dir() else folder.parent) / SUMMARY_FILE
-    if not file.is_file():
-        return {}
-    content = read_mapping(file)
+    content = read_mapping(file) if file.exists() else {}
     return {key: content[key] for key in _ABOUT if key in content}

@@ -126,7 +126,7 @@ def read_uid_map(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         return {"uids": {}, "patients": {}}
-    content = read_json(path)
+    content = read_json(path, cure="Give the UID map that medbundle deidentify wrote")
     if not _is_uid_map(content):
         raise InputError("is no UID map", where=path, expected="a file that medbundle deidentify wrote")
     return dict(content)

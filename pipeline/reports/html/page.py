@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 import pipeline
-from pipeline.documents import read_json
+from pipeline.documents import read_mapping
 from pipeline.errors import InputError
 from pipeline.reports.html.drawing import standalone
 from pipeline.writing import whole_file
@@ -31,7 +33,26 @@ _FACTS = {
     "references": "References",
     "medbundle": "medbundle version",
 }
+_SHOWN = 80
 _FILES = ("weights", "datalist", "predictions", "references")  # named without the folders that lead there
+
+
+class _Bootstrap(BaseModel):
+    level: float
+    method: str
+    resamples: int
+    drawn: str
+    seed: int
+
+
+class _Summary(BaseModel):
+    """The shape of what both kinds of ``summary.json`` have in common."""
+
+    summary: dict[str, dict[str, dict[str, Any]]]
+    definitions: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    tolerance: dict[str, float] | None = None
+    bootstrap: _Bootstrap | None = None
 
 
 def write_page(folder: Path, template: str, *, scripts: Sequence[str], **content: Any) -> Path:
@@ -77,13 +98,13 @@ def read_summary(path: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is no summary.
     """
+    content = read_mapping(path, cure="Give the output folder of medbundle evaluate")
     try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        cure = "Give the output folder of medbundle evaluate"
-        raise InputError("cannot be read", where=path, got=error, cure=cure) from None
-    if not isinstance(content, dict) or "summary" not in content:
-        raise InputError("is no summary of an evaluation", where=path)
+        _Summary.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        at = ".".join(map(str, problem["loc"]))[:_SHOWN]
+        raise InputError("is no summary of an evaluation", where=path, got=f"{at}: {problem['msg']}") from None
     return content
 
 

@@ -15,7 +15,7 @@ from pipeline.reports.html.wording import shown
 
 __all__ = ["Curve", "Strip", "curve_plot", "strip_plot"]
 
-_ROUNDING = 1e-9
+_ROUNDING, _LARGEST = 1e-9, 1e100
 _LEFT, _RIGHT = 8.0, 412.0
 _ROW, _HEAD, _FOOT = 74.0, 8.0, 30.0
 _GUTTER = 46.0  # to the right, for what is infinite
@@ -59,7 +59,7 @@ def strip_plot(key: str, title: str, strips: Sequence[Strip], *, digits: int, bo
     Returns:
         An ``svg`` element without style, see :func:`pipeline.reports.html.drawing.standalone`.
     """
-    known = [strip.values[np.isfinite(strip.values)] for strip in strips]
+    known = [strip.values[_drawable(strip.values)] for strip in strips]
     right = _RIGHT - (_GUTTER if any(np.isinf(strip.values).any() for strip in strips) else 0)
     ticks = _ticks(np.concatenate([*known, _ends(strips)]), bounded=bounded, whole=digits == 0)
     scale = Scale(ticks[0], ticks[-1], _LEFT + 6, right - 6)
@@ -88,8 +88,7 @@ def curve_plot(key: str, title: str, curves: Sequence[Curve], *, x_title: str = 
     height = _CURVE_HEIGHT + 16 * rows
     bottom = _CURVE_HEIGHT - 36
     kept = [_finite(curve) for curve in curves]
-    last = max(float(curve.x[-1]) for curve in kept)
-    x_ticks = [tick for tick in _ticks(np.concatenate([curve.x for curve in kept])) if tick <= last]
+    x_ticks, last = _epochs(np.concatenate([curve.x for curve in kept]))
     y_ticks = _ticks(np.concatenate([curve.y for curve in kept]))
     across = Scale(x_ticks[0], last, _CURVE_LEFT, _RIGHT - 8)
     up = Scale(y_ticks[0], y_ticks[-1], bottom, 12)
@@ -97,8 +96,16 @@ def curve_plot(key: str, title: str, curves: Sequence[Curve], *, x_title: str = 
     parts.append(tick_mark("end", _RIGHT - 8, bottom + 32, x_title))
     for n, curve in enumerate(kept):
         parts += _line(curve, n, across, up, legend=rows > 0)
-    ends = [f"{curve.name} ends at {curve.y[-1]:.4g}" for curve in kept]
+    ends = [f"{curve.name} ends at {curve.y[-1]:.4g}" for curve in kept if curve.y.size]
     return plot_element(f"plot-{key}", title, f"Lines over the {x_title}. {'; '.join(ends)}.", height, parts)
+
+
+def _epochs(x: _Floats) -> tuple[list[float], float]:
+    """The ticks of x, and where its axis ends: with the last value."""
+    ticks = _ticks(x)
+    last = float(x.max()) if x.size else ticks[-1]
+    kept = [tick for tick in ticks if tick <= last]
+    return kept, last if last > kept[0] else kept[0] + 1
 
 
 def _axes(x_ticks: list[float], y_ticks: list[float], across: Scale, up: Scale) -> list[str]:
@@ -109,7 +116,7 @@ def _axes(x_ticks: list[float], y_ticks: list[float], across: Scale, up: Scale) 
 
 
 def _finite(curve: Curve) -> Curve:
-    kept = np.isfinite(curve.x) & np.isfinite(curve.y)
+    kept = _drawable(curve.x) & _drawable(curve.y)
     return curve._replace(x=curve.x[kept], y=curve.y[kept])
 
 
@@ -171,8 +178,15 @@ def _offsets(values: _Floats, scale: Scale) -> _Floats:
     return offsets
 
 
+def _drawable(values: _Floats) -> npt.NDArray[np.bool_]:
+    """Which values have a place on an axis: finite ones, and small enough for their differences."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(values) < _LARGEST)
+
+
 def _ends(strips: Sequence[Strip]) -> _Floats:
-    return np.array([v for strip in strips for v in (strip.mean, strip.low, strip.high) if v is not None])
+    ends = np.array([v for strip in strips for v in (strip.mean, strip.low, strip.high) if v is not None], dtype=float)
+    return ends[_drawable(ends)]
 
 
 def _ticks(values: _Floats, *, bounded: bool = False, whole: bool = False) -> list[float]:
@@ -188,9 +202,11 @@ def _ticks(values: _Floats, *, bounded: bool = False, whole: bool = False) -> li
 
 def _span(values: _Floats, *, bounded: bool, whole: bool) -> tuple[float, float]:
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if not high - low > _ROUNDING * max(abs(low), abs(high), 1e-3):  # equal, but for the rounding of a mean
-        pad = 0.05 if bounded else max(abs(high) * 0.1, 0.5)
-        low, high = (low, high + 1) if whole else (low - pad, high + pad)
+    bounded = bounded and low >= 0 and high <= 1
+    largest = max(abs(low), abs(high))
+    if not high - low > _ROUNDING * max(largest, 1e-3):  # equal, but for the rounding of a mean
+        pad = 0.05 if bounded else max(largest * 0.1, 0.5)
+        low, high = (low, high + max(1, round(largest * _ROUNDING))) if whole else (low - pad, high + pad)
     return (max(low, 0.0), min(high, 1.0)) if bounded else (low, high)
 
 

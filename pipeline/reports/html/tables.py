@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.documents import read_mapping
 from pipeline.evaluation.columns import about_column
 from pipeline.evaluation.measure_table import MeasureTable
 from pipeline.reports.html.gallery import case_scores
@@ -96,7 +96,7 @@ def summary_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def groups_table(path: Path) -> dict[str, Any] | None:
     """Dice by group, from ``groups.json``; None where there is no such file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_mapping(path)
         rows = [
             {
                 "group": group,
@@ -108,7 +108,7 @@ def groups_table(path: Path) -> dict[str, Any] | None:
             for group, part in content["groups"].items()
             for label, measures in part["summary"].items()
         ]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return None
     return {"by": content.get("by", "group"), "rows": rows}
 
