@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -123,7 +124,7 @@ def read_csv(path: Path, *, needed: Sequence[str] = ()) -> list[dict[str, str]]:
         InputError: see :func:`read_text`; or it is no table, or a column is missing.
     """
     try:
-        reader = csv.DictReader(read_text(path).splitlines(keepends=True))
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
         columns, rows = list(reader.fieldnames or []), [{k: v or "" for k, v in row.items() if k} for row in reader]
     except csv.Error as error:
         raise InputError("cannot be read", where=path, expected="a CSV table", got=error) from None

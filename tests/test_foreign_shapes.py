@@ -326,3 +326,9 @@ def test_a_folder_is_no_document(name: str, tmp_path: Path) -> None:
     file.unlink()
     file.mkdir()
     _unless_refused(reader.read, file)
+
+
+def test_only_line_ends_end_a_row(tmp_path: Path) -> None:
+    rows = [["case", "at"], ["a\u2028b\x0bc\x1c", "one\ntwo"], ["d", "x"]]
+    (tmp_path / "groups.csv").write_text(_csv_text(rows), encoding="utf-8", newline="")
+    assert read_groups(tmp_path / "groups.csv", "at").of_case == {"a\u2028b\x0bc": "one\ntwo", "d": "x"}

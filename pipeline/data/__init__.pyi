@@ -1,5 +1,5 @@
 from .ahead import FitsAhead
-from .batches import drops_last
+from .batches import fill_batch
 from .case_threads import CaseThreads
 from .classes import find_classified
 from .content import content_hash
@@ -15,8 +15,8 @@ __all__ = [
     "FitsAhead",
     "SurvivingCases",
     "content_hash",
-    "drops_last",
     "existing_path",
+    "fill_batch",
     "find_classified",
     "find_inputs",
     "find_pairs",

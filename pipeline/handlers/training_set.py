@@ -41,8 +41,9 @@ class CheckTrainingSet:
 
     def __call__(self, engine: Engine) -> None:  # noqa: ARG002 - ignite's interface
         """Count the cases that show each label."""
-        cases = [case for case in self.dataset._cache if isinstance(case, Mapping) and self.key in case]
-        if not cases or len(cases) < len(self.dataset):  # else some of them are not known yet
+        known = {id(case): cached for case, cached in zip(self.dataset.data, self.dataset._cache, strict=False)}
+        cases = [case for case in known.values() if isinstance(case, Mapping) and self.key in case]
+        if not cases or len(cases) < len({id(case) for case in self.dataset.data}):  # some of them are not known yet
             return
         shown = Counter(value for case in cases for value in self._values(case[self.key]))
         absent = {value: name for value, name in self.labels.items() if not shown[value]}

@@ -9,7 +9,7 @@ import pytest
 from ignite.engine import Engine
 from monai.data import CacheDataset
 
-from pipeline.data import drops_last
+from pipeline.data import fill_batch
 from pipeline.errors import InputError
 from pipeline.handlers import CheckTrainingSet
 
@@ -65,6 +65,17 @@ def test_flags_of_several_classes():
         _run([np.array([1, 0, 0]), np.array([0, 0, 1])], {"0": "a", "1": "b", "2": "c"})
 
 
-def test_the_only_batch_is_not_dropped():
-    assert not drops_last(dataset=[1, 2, 3], batch_size=4)
-    assert drops_last(dataset=[1, 2, 3, 4], batch_size=4)
+def test_a_repeated_case_counts_once(caplog):
+    case = {"label": _map(1, 2)}
+    dataset = CacheDataset(fill_batch([case], batch_size=4), transform=[], progress=False)
+    engine = Engine(lambda engine, batch: None)
+    CheckTrainingSet(dataset=dataset, labels=LABELS).attach(engine)
+    with caplog.at_level(logging.INFO):
+        engine.run([0], max_epochs=1)
+    assert "of 1 training cases show: nerve in 1, vessel in 1" in caplog.text
+
+
+def test_a_batch_is_filled():
+    assert fill_batch(["a", "b", "c"], batch_size=4) == ["a", "b", "c", "a"]
+    assert fill_batch(["a"], batch_size=2) == ["a", "a"]
+    assert fill_batch([*"abcde"], batch_size=4) == [*"abcde"]
