@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from pipeline.data.channel_pairs import find_channel_pairs
 from pipeline.data.channels import Rule
 from pipeline.data.inputs import Case, case_name, existing_path
 from pipeline.data.listings import folders_of, training_entries
-from pipeline.data.matching import match_names
+from pipeline.data.matching import match_marked_names, match_names
 from pipeline.data.outlines import find_outlined
 from pipeline.errors import InputError
 from pipeline.sources.given import exists
@@ -20,6 +22,8 @@ from pipeline.sources.layout import PAIRED_FOLDERS, layout_of
 from pipeline.sources.paths import paths_of
 
 __all__ = ["find_pairs"]
+
+logger = logging.getLogger(__name__)
 
 
 def find_pairs(
@@ -95,14 +99,29 @@ def _paired_by_name(images: Path, labels: Path) -> list[Case]:
     if not image_by_name:
         raise InputError("holds no image", where=images)
     pairs = match_names(image_by_name, label_by_name)
+    names = dict(pairs)
+    marked = match_marked_names(image_by_name.keys() - pairs.keys(), label_by_name.keys() - set(pairs.values()))
+    if marked:
+        image, label = min(marked.items())
+        logger.info("%s: %d labels are paired as %s is with %s", labels.parent, len(marked), label, image)
+    pairs, names = pairs | marked, names | {image: image for image in marked}
     for name in sorted(image_by_name.keys() - pairs.keys()):
-        raise InputError("image has no label", where=image_by_name[name], expected=f"{name} in {labels}")
+        expected = f"{name} in {labels}" + (f", or {name[:-5]}" if name.endswith("_0000") else "")
+        raise InputError("image has no label", where=image_by_name[name], expected=expected, cure=_cure(name))
     for name in sorted(label_by_name.keys() - set(pairs.values())):
         raise InputError("label has no image", where=label_by_name[name], expected=f"{name} in {images}")
     return sorted(
-        ({"image": str(image_by_name[image]), "label": str(label_by_name[label]), "name": label}
+        ({"image": str(image_by_name[image]), "label": str(label_by_name[label]), "name": names[image]}
          for image, label in pairs.items()), key=case_name,
     )  # fmt: skip
+
+
+def _cure(name: str) -> str | None:
+    """What to do about an image that is a further channel by its name."""
+    further = re.search(r"_\d{4}$", name)
+    return (
+        "Where it is a channel of another's case, name the channels in data.channels of plan.yaml" if further else None
+    )
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipeline.sources.paths import paths_of
 __all__ = ["check_turned"]
 
 _UPRIGHT = 1
+_TOLD = {"exif", "xmp", "XML:com.adobe.xmp"}
+_PNG_SIGNATURE, _PNG_CHECK = 8, 4  # bytes
 
 
 def check_turned(cases: Sequence[Case]) -> None:
@@ -27,27 +30,43 @@ def check_turned(cases: Sequence[Case]) -> None:
     Raises:
         InputError: names the first case and counts them.
     """
-    turned = [
-        (case, found)
-        for case in cases
-        if isinstance(case.get("label"), str)
-        and (found := [_orientation(path) for path in (paths_of(case["image"])[0], Path(case["label"]))])
-        and found[0] != found[1]
-    ]
+    turned = [found for found in map(_turned, cases) if found is not None]
     if turned:
-        case, (image, label) = turned[0]
+        path, image, label = turned[0]
         raise InputError(
             f"{len(turned)} of {len(cases)} images are turned otherwise than their masks, by their orientation tags",
-            where=paths_of(case["image"])[0],
+            where=path,
             expected=f"{label}, as its mask",
             got=image,
             cure="Save image and mask with the turn applied and without the tag",
         )
 
 
+def _turned(case: Case) -> tuple[Path, int, int] | None:
+    """The first channel that is turned otherwise than the mask, its orientation and the mask's; None without one."""
+    if not isinstance(case.get("label"), str):
+        return None
+    label = _orientation(Path(case["label"]))
+    found = ((path, _orientation(path)) for path in paths_of(case["image"]))
+    return next(((path, image, label) for path, image in found if image != label), None)
+
+
 def _orientation(path: Path) -> int:
     if kind_of(path) not in PICTURE_KINDS:
         return _UPRIGHT
     with suppress(Exception), Image.open(path) as picture:  # whoever reads it says what is wrong with it
+        if picture.format == "PNG" and not picture.info.keys() & _TOLD and b"eXIf" not in _chunks(path):
+            return _UPRIGHT  # Pillow would decode all pixels to see whether a tag comes after them
         return int(picture.getexif().get(ExifTags.Base.Orientation, _UPRIGHT))
     return _UPRIGHT
+
+
+def _chunks(path: Path) -> set[bytes]:
+    """The kinds of chunks of a PNG (W3C Portable Network Graphics, section 5.3)."""
+    found = set[bytes]()
+    with path.open("rb") as file:
+        file.seek(_PNG_SIGNATURE)
+        while len(head := file.read(8)) == 8:  # noqa: PLR2004 - length and kind
+            found.add(head[4:])
+            file.seek(int.from_bytes(head[:4], "big") + _PNG_CHECK, os.SEEK_CUR)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data import find_pairs
-from pipeline.data.matching import match_names
+from pipeline.data.matching import match_marked_names, match_names
 from pipeline.errors import InputError
 from pipeline.evaluation.folders import match_folders
 
@@ -34,6 +35,12 @@ def _pictures(root: Path, images: list[str], masks: list[str]) -> Path:
         (["case", "case_0000"], ["case", "case_0000"], {"case": "case", "case_0000": "case_0000"}),
         (["x_0000_0000"], ["x_0000"], {"x_0000_0000": "x_0000"}),
         (["a_0001"], ["a"], {}),
+        (["Case_1", "case_2"], ["case_1", "CASE_2"], {"Case_1": "case_1", "case_2": "CASE_2"}),
+        (["IMG_0000"], ["img"], {"IMG_0000": "img"}),
+        (["a", "A"], ["a"], {"a": "a"}),
+        (["A"], ["a", "á"], {"A": "a"}),
+        (["aB"], ["Ab", "AB"], {}),
+        (["aB", "Ab"], ["AB"], {}),
     ],
 )  # fmt: skip
 def test_an_exact_name_wins(images: list[str], labels: list[str], pairs: dict[str, str]) -> None:
@@ -71,3 +78,46 @@ def test_predictions_of_a_video_meet_their_references(tmp_path: Path) -> None:
         "frame_0001": "frame_0001.nii.gz",
         "other": "other_0000.nii.gz",
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "pairs"),
+    [
+        (["img_1", "img_2"], ["img_1_mask", "img_2_mask"], {"img_1": "img_1_mask", "img_2": "img_2_mask"}),
+        (["1", "2"], ["label-1", "label-2"], {"1": "label-1", "2": "label-2"}),
+        (["a_0000"], ["a_Segmentation"], {"a_0000": "a_Segmentation"}),
+        (["a", "b"], ["a_mask", "b_seg"], {}),
+        (["a", "b"], ["a_mask"], {}),
+        (["a"], ["a_mask", "b_mask"], {}),
+        (["a"], ["a_other"], {}),
+        ([], [], {}),
+    ],
+)  # fmt: skip
+def test_one_mark_in_all_labels_names_is_no_part_of_them(
+    images: list[str], labels: list[str], pairs: dict[str, str]
+) -> None:
+    assert match_marked_names(images, labels) == pairs
+
+
+def test_marked_masks_are_paired_and_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "pipeline"):
+        cases = find_pairs(_pictures(tmp_path, ["img_1", "img_2"], ["img_1_mask", "img_2_mask"]))
+    assert [(case["name"], Path(case["label"]).name) for case in cases] == [
+        ("img_1", "img_1_mask.png"), ("img_2", "img_2_mask.png"),
+    ]  # fmt: skip
+    assert "2 labels are paired as img_1_mask is with img_1" in caplog.text
+
+
+def test_a_marked_file_is_no_prediction(tmp_path: Path) -> None:
+    for folder, names in (("pred", ["a_gt", "b"]), ("ref", ["a", "b"])):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)), tmp_path / folder / f"{name}.nii.gz")
+    found = match_folders(tmp_path / "pred", tmp_path / "ref")
+    assert found.pairs["a"][0] is None
+    assert [*found.ignored] == ["a_gt"]
+
+
+def test_a_further_channel_has_a_cure(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a_0001\.png: image has no label .*data\.channels of plan\.yaml"):
+        find_pairs(_pictures(tmp_path, ["a_0000", "a_0001"], ["a"]))
