@@ -14,7 +14,16 @@ from pipeline.data.channels import Rule, check_case, telling
 from pipeline.data.listings import training_entries
 from pipeline.errors import InputError
 from pipeline.sources.given import exists, given_path
-from pipeline.sources.kinds import describe, is_dicom, is_image, kind_of, strip_suffix, visible
+from pipeline.sources.kinds import (
+    describe,
+    dicom_shows,
+    is_dicom,
+    is_image,
+    is_label_object,
+    kind_of,
+    strip_suffix,
+    visible,
+)
 from pipeline.sources.layout import layout_of
 from pipeline.sources.paths import channels_of, paths_of
 from pipeline.sources.survey import Survey, survey
@@ -100,6 +109,8 @@ def _only(file: Path) -> Case:
         raise InputError("is no file and no folder", where=file, got=describe(file), cure=_CURE)
     if kind_of(file) is None:
         raise InputError("is not an image", where=file, expected="DICOM, NIfTI, NRRD, MHA or a picture", cure=_CURE)
+    if is_dicom(file) and dicom_shows(file) is None and not is_label_object(file):
+        raise InputError(f"is a DICOM object of the kind {describe(file)}, not an image", where=file, cure=_CURE)
     return _named([(file,)], file.parent)[0]
 
 

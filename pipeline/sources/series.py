@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.dicom import DicomSeriesReader, Series, choose, ras_affine, scan
 from pipeline.dicom.reading.pixels import has_whole_values
 from pipeline.dicom.reading.tilt import Shear
+from pipeline.errors import InputError
 from pipeline.sources.image import Options, SourceImage
 
 __all__ = ["DicomSeries"]
@@ -67,7 +68,13 @@ class DicomSeries(SourceImage):
         """Read the voxels, see :meth:`pipeline.sources.image.SourceImage.load`."""
         options = self.options
         reader = DicomSeriesReader(series=options.series, untilt=options.untilt, compact=options.compact)
-        return reader.get_data(self.paths)
+        try:
+            return reader.get_data(self.paths)
+        except InputError as error:
+            folder = self.paths[0] if self.paths[0].is_dir() else self.paths[0].parent
+            if str(folder) in str(error):
+                raise
+            raise InputError(str(error), where=folder) from error  # it names a series, or one of its files
 
     @cached_property
     def _shear(self) -> Shear | None:

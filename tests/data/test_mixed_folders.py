@@ -175,3 +175,25 @@ def test_the_headers_of_a_study_are_read_once_in_a_run(tmp_path: Path, monkeypat
     for case in find_inputs(tmp_path):
         reader.get_data(reader.read(case["image"]))
     assert sorted(read) == sorted(str(path) for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_dicom_object_that_is_no_image_is_called_what_it_is(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(next(_series(tmp_path / "series").iterdir()))
+    for name, kind in (("dose", pydicom.uid.RTDoseStorage), ("report", pydicom.uid.BasicTextSRStorage)):
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = kind
+        if name == "report":
+            del dataset.PixelData
+        path = tmp_path / "objects" / f"{name}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        dataset.save_as(path)
+        with pytest.raises(InputError, match=f"kind {kind.name.removesuffix(' Storage')}, not an image"):
+            find_inputs(path)
+    with pytest.raises(InputError, match="got 1 Basic Text SR, 1 RT Dose"):
+        find_inputs(tmp_path / "objects")
+
+
+def test_a_refused_series_is_named_by_its_folder(tmp_path: Path) -> None:
+    folder = _series(tmp_path / "study" / "series")
+    sorted(folder.iterdir())[2].unlink()
+    with pytest.raises(InputError, match=f"{folder}: .*missing slice"):
+        CaseReader().get_data((folder,))
