@@ -48,14 +48,19 @@ def match_marked_names(images: Collection[str], labels: Collection[str]) -> dict
     """
     ends = [(separator + mark, "") for separator in _SEPARATORS for mark in _MARKS]
     for after, before in [*ends, *((before, after[1:] + after[0]) for after, before in ends)]:
-        marked = [name for name in labels if _folded(name).endswith(after) and _folded(name).startswith(before)]
-        if marked and len(marked) == len(labels):
-            bare = {name: name[len(before) : len(name) - len(after)] for name in labels}
-            of_bare = {one: name for name, one in bare.items()}
-            pairs = {image: of_bare[one] for image, one in match_names(images, of_bare).items()}
-            if len(pairs) == len(images) == len(labels):
-                return pairs
+        of_bare = _without_mark(labels, before, after)
+        pairs = {image: of_bare[one] for image, one in match_names(images, of_bare).items()}
+        if pairs and len(pairs) == len(images) == len(labels):
+            return pairs
     return {}
+
+
+def _without_mark(labels: Collection[str], before: str, after: str) -> dict[str, str]:
+    """The labels by their names without a mark; nothing where one of them has it not."""
+    folded = [_folded(name) for name in labels]
+    if not all(name.startswith(before) and name.endswith(after) for name in folded):
+        return {}
+    return {name[len(before) : len(name) - len(after)]: name for name in labels}
 
 
 def _composed(name: str) -> str:

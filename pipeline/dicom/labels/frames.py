@@ -66,16 +66,21 @@ def _check_segments(dataset: Dataset, frames: Sequence[Frame], path: Path) -> No
         raise InputError(what, where=path, expected=" or ".join(_TYPES), got=repr(str(dataset.SegmentationType)[:16]))
     if dataset.SegmentationType == "FRACTIONAL" and int(dataset.MaximumFractionalValue) < 1:
         raise InputError("MaximumFractionalValue is not positive", where=path, got=dataset.MaximumFractionalValue)
-    numbers = [int(item.SegmentNumber) for item in dataset.SegmentSequence]
-    least = 0 if dataset.SegmentationType == "LABELMAP" else 1
-    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < least:
-        expected = f"each once, from {least} on"
-        raise InputError("the numbers of its segments cannot be used", where=path, expected=expected, got=numbers[:9])
+    numbers = _segment_numbers(dataset, path)
     unknown = sorted({frame.segment for frame in frames if frame.segment is not None} - set(numbers))
     if unknown:
         raise InputError(
             "frames are of segments that are not described", where=path, expected=f"of {numbers[:9]}", got=unknown[:9]
         )
+
+
+def _segment_numbers(dataset: Dataset, path: Path) -> list[int]:
+    numbers = [int(item.SegmentNumber) for item in dataset.SegmentSequence]
+    least = 0 if dataset.SegmentationType == "LABELMAP" else 1
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < least:
+        expected = f"each once, from {least} on"
+        raise InputError("the numbers of its segments cannot be used", where=path, expected=expected, got=numbers[:9])
+    return numbers
 
 
 def _frames(seg: Dataset, path: Path) -> list[Frame]:
